@@ -1,0 +1,1 @@
+"""Measurements of the toolkit next to real peers: ``python -m benchmarks [case]``."""
