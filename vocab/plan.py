@@ -1,0 +1,349 @@
+"""TransferPlan: every embedding initialisation as a sparse matrix from old rows to new rows.
+
+A plan says of each new row which old rows it is made of. It knows nothing of the model's width, so it is
+made once and applied to input embeddings, an untied head and a bias alike, saved, combined and explained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import IntEnum
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from align.errors import InputError
+from vocab.sampling import Sampling, sampled_rows
+
+Norm = Literal["none", "sources"]
+Side = Literal["input", "head"]
+
+_OWN_ROWS: NDArray[np.int64] = np.empty(0, np.int64)  # default of `sample_keys`: every row keys itself
+
+
+class Origin(IntEnum):
+    """How a new row came about. The values are stored in files: append, never renumber."""
+
+    EMPTY = 0  # the method has nothing to say; `then` fills it from the next plan
+    COPIED = 1  # the same bytes in the same position class: one old row with weight 1
+    MAPPED = 2  # one old row with weight 1, chosen by other evidence than equal bytes
+    MIXED = 3  # a weighted sum of old rows chosen by meaning (neighbours, translations)
+    COMPOSED = 4  # a weighted sum of the old tokenizer's pieces of this token
+    SAMPLED = 5  # drawn from a distribution over the old rows when the plan is applied
+    SPECIAL = 6  # a special token, matched by its role
+
+
+@dataclass(frozen=True)
+class RowExplanation:
+    """One row of a plan in words: ``terms`` are (old token, weight), heaviest first."""
+
+    token: str
+    token_id: int
+    origin: str
+    terms: tuple[tuple[str, float], ...]
+
+    def __str__(self) -> str:
+        if not self.terms:
+            return f"{self.token} ({self.origin})"
+        parts = []
+        for i, (token, weight) in enumerate(self.terms):
+            sign = "" if i == 0 and weight >= 0 else "- " if weight < 0 else "+ "
+            parts.append(f"{sign}{abs(weight):.3g} {token}")
+        return f"{self.token} ({self.origin}) = {' '.join(parts)}"
+
+
+@dataclass(frozen=True)
+class OriginShare:
+    """Rows of one origin: their number, and their share of all rows and of the text's tokens."""
+
+    origin: str
+    n_rows: int
+    row_share: float
+    text_share: float | None
+
+
+@dataclass(frozen=True, eq=False)
+class TransferPlan:
+    """New rows as weighted sums of old rows.
+
+    Parameters
+    ----------
+    weights : csr_array, shape (n_tgt, n_src), float32
+        Row *i* holds the weights of new token *i* over the old tokens.
+    origins : ndarray of uint8, shape (n_tgt,)
+        An :class:`Origin` for every row.
+    method : str
+        Name of the method, or of several joined by ``" > "`` (row-wise fallback).
+    options : mapping
+        The method's options, by method name.
+    src_tokens, tgt_tokens : tuple of str
+        Token strings by id, for explanations.
+    sampling : Sampling, optional
+        Distribution of the rows whose origin is ``SAMPLED``.
+    sample_keys : ndarray of int64, shape (n_tgt,), optional
+        Key of each sampled row's random stream; its row number unless the plan was composed.
+    norm : {"none", "sources"}
+        ``"sources"`` rescales mixed rows of the input matrix to the weighted mean norm of the rows they are
+        made of: convex combinations shrink. Head rows and biases are never rescaled.
+
+    Raises
+    ------
+    InputError
+        For shapes that do not fit, weights that are not finite, or rows whose origin contradicts them.
+    """
+
+    weights: sp.csr_array
+    origins: NDArray[np.uint8]
+    method: str
+    options: Mapping[str, Any]
+    src_tokens: tuple[str, ...]
+    tgt_tokens: tuple[str, ...]
+    sampling: Sampling | None = None
+    sample_keys: NDArray[np.int64] = field(default_factory=lambda: _OWN_ROWS)
+    norm: Norm = "none"
+
+    def __post_init__(self) -> None:
+        weights = sp.csr_array(self.weights, dtype=np.float32, copy=True)
+        weights.sum_duplicates()
+        weights.eliminate_zeros()
+        weights.sort_indices()
+        origins = np.ascontiguousarray(self.origins, dtype=np.uint8)
+        keys = np.arange(weights.shape[0]) if self.sample_keys is _OWN_ROWS else self.sample_keys
+        object.__setattr__(self, "weights", weights)
+        object.__setattr__(self, "origins", origins)
+        object.__setattr__(self, "sample_keys", np.ascontiguousarray(keys, dtype=np.int64))
+        self._check()
+
+    def _check(self) -> None:
+        shape = (len(self.tgt_tokens), len(self.src_tokens))
+        if self.weights.shape != shape:
+            raise InputError(
+                "the plan's matrix does not fit its tokens", got=self.weights.shape, wanted=shape
+            )
+        if self.origins.shape != (self.n_tgt,) or self.sample_keys.shape != (self.n_tgt,):
+            raise InputError("a plan needs one origin and one key a row", got=self.origins.shape)
+        if not np.isfinite(self.weights.data).all():
+            raise InputError("the plan holds weights that are not finite", wanted="finite float32")
+        filled = np.diff(self.weights.indptr) > 0
+        unfilled = np.isin(self.origins, (Origin.EMPTY, Origin.SAMPLED))
+        wrong = np.flatnonzero(filled == unfilled)
+        if len(wrong):
+            row = int(wrong[0])
+            n_weights = int(np.diff(self.weights.indptr)[row])
+            raise InputError(
+                "a row's origin contradicts its weights",
+                got=f"{Origin(self.origins[row]).name.lower()} with {n_weights} weights",
+                where=f"row {row} ({self.tgt_tokens[row]!r})",
+            )
+        if self.sampling is None and (self.origins == Origin.SAMPLED).any():
+            raise InputError("the plan has sampled rows but no distribution", wanted="sampling=Sampling(...)")
+
+    @classmethod
+    def from_entries(
+        cls,
+        rows: NDArray[np.integer[Any]] | Sequence[int],
+        cols: NDArray[np.integer[Any]] | Sequence[int],
+        values: NDArray[np.floating[Any]] | Sequence[float],
+        origin: Origin | NDArray[np.uint8],
+        *,
+        src_tokens: Sequence[str],
+        tgt_tokens: Sequence[str],
+        method: str,
+        options: Mapping[str, Any] | None = None,
+    ) -> TransferPlan:
+        """Build a plan from (new id, old id, weight) entries; rows without an entry are ``EMPTY``.
+
+        ``origin`` is one value for all filled rows, or an array with one value a row.
+        """
+        shape = (len(tgt_tokens), len(src_tokens))
+        values = np.asarray(values, dtype=np.float32)
+        weights = sp.csr_array(
+            sp.coo_array((values, (np.asarray(rows, np.int64), np.asarray(cols, np.int64))), shape=shape)
+        )
+        weights.sum_duplicates()
+        weights.eliminate_zeros()
+        filled = np.diff(weights.indptr) > 0
+        origins = np.where(filled, np.asarray(origin, np.uint8), np.uint8(Origin.EMPTY))
+        return cls(
+            weights=weights,
+            origins=origins,
+            method=method,
+            options={method: dict(options or {})},
+            src_tokens=tuple(src_tokens),
+            tgt_tokens=tuple(tgt_tokens),
+        )
+
+    @property
+    def n_src(self) -> int:
+        """Number of old tokens."""
+        return int(self.weights.shape[1])
+
+    @property
+    def n_tgt(self) -> int:
+        """Number of new tokens."""
+        return int(self.weights.shape[0])
+
+    @cached_property
+    def whole_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows that are exactly one old row (weight 1), and which old row each is."""
+        indptr = self.weights.indptr
+        rows = np.flatnonzero(np.diff(indptr) == 1)
+        rows = rows[self.weights.data[indptr[rows]] == 1.0]
+        return rows.astype(np.int64), self.weights.indices[indptr[rows]].astype(np.int64)
+
+    def apply(self, matrix: NDArray[Any], *, side: Side = "input") -> NDArray[Any]:
+        """Compute the new rows.
+
+        Parameters
+        ----------
+        matrix : ndarray, shape (>= n_src, dim) or (>= n_src,)
+            Old embeddings, head rows or bias, float16, float32 or float64. Rows past ``n_src`` are padding
+            and are not read.
+        side : {"input", "head"}
+            The norm policy of the plan concerns ``"input"`` only.
+
+        Returns
+        -------
+        ndarray, shape (n_tgt, dim) or (n_tgt,), of the dtype of `matrix`
+            Rows with a single weight of 1 are bit-identical to their source. Sampled entries of a bias are
+            the bias's mean.
+
+        Raises
+        ------
+        InputError
+            For empty rows, too few rows, or values that are not finite.
+
+        Notes
+        -----
+        O(nnz * dim) time; float32 (float64 for float64 input) copies of the old and the new matrix. The
+        product runs in one thread and random streams belong to rows, so the result has the same bits
+        whatever the thread count.
+        """
+        empty = np.flatnonzero(self.origins == Origin.EMPTY)
+        if len(empty):
+            raise InputError(
+                f"{len(empty)} rows of the plan are empty, the first is {self.tgt_tokens[empty[0]]!r}",
+                hint="chain a fallback: plan.then(vocab.methods.mean(src_tokenizer, tgt_tokenizer))",
+            )
+        if matrix.ndim not in (1, 2) or matrix.shape[0] < self.n_src:
+            raise InputError(
+                "the old matrix has fewer rows than the plan's source vocabulary",
+                got=matrix.shape,
+                wanted=f"({self.n_src} or more, dim)",
+            )
+        old = matrix[: self.n_src]
+        compute = old.astype(np.promote_types(old.dtype, np.float32), copy=False)
+        if not np.isfinite(compute).all():
+            raise InputError(
+                "the old matrix holds NaN or infinite values", hint="repair the checkpoint first"
+            )
+        new = self.weights @ compute
+        if self.norm == "sources" and side == "input" and matrix.ndim == 2:
+            self._restore_norms(new, compute)
+        out = new.astype(matrix.dtype)
+        rows, cols = self.whole_rows
+        out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
+        drawn = np.flatnonzero(self.origins == Origin.SAMPLED)
+        if len(drawn) and self.sampling is not None:
+            out[drawn] = sampled_rows(compute, self.sampling, self.sample_keys[drawn])
+        return out
+
+    def _restore_norms(self, new: NDArray[Any], old: NDArray[Any]) -> None:
+        mixed = np.isin(self.origins, (Origin.MIXED, Origin.COMPOSED))
+        magnitudes = abs(self.weights)
+        total = np.asarray(magnitudes.sum(axis=1)).ravel()
+        wanted = (magnitudes @ np.linalg.norm(old, axis=1)) / np.maximum(total, np.finfo(np.float32).tiny)
+        norms = np.linalg.norm(new, axis=1)
+        scale = np.where(mixed & (norms > 0), wanted / np.maximum(norms, np.finfo(np.float32).tiny), 1.0)
+        new *= scale[:, None].astype(new.dtype)
+
+    def then(self, second: TransferPlan) -> TransferPlan:
+        """Fill this plan's empty rows from `second`: see :func:`vocab.plan_algebra.then`."""
+        from vocab.plan_algebra import then
+
+        return then(self, second)
+
+    def mix(self, other: TransferPlan, alpha: float) -> TransferPlan:
+        """``alpha * self + (1 - alpha) * other``: see :func:`vocab.plan_algebra.mix`."""
+        from vocab.plan_algebra import mix
+
+        return mix(self, other, alpha)
+
+    def compose(self, after: TransferPlan) -> TransferPlan:
+        """This plan, then `after`, as one plan: see :func:`vocab.plan_algebra.compose`."""
+        from vocab.plan_algebra import compose
+
+        return compose(self, after)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write ``plan.safetensors`` and ``plan.json`` into `folder`, deterministically."""
+        from vocab.plan_files import save_plan
+
+        return save_plan(self, folder)
+
+    @staticmethod
+    def load(folder: str | Path) -> TransferPlan:
+        """Read a saved plan; `folder` may be a finished model directory."""
+        from vocab.plan_files import load_plan
+
+        return load_plan(folder)
+
+    def with_norm(self, norm: Norm) -> TransferPlan:
+        """The same plan under another norm policy."""
+        return replace(self, norm=norm)
+
+    def differing_rows(self, other: TransferPlan, *, atol: float = 0.0) -> NDArray[np.int64]:
+        """Ids of the rows whose origin or weights differ by more than `atol`."""
+        from vocab.plan_algebra import differing_rows
+
+        return differing_rows(self, other, atol=atol)
+
+    def row_id(self, token: str | int) -> int:
+        """Id of a new token, given as id, exact string, or text without its word-start mark."""
+        if isinstance(token, int):
+            if not 0 <= token < self.n_tgt:
+                raise InputError("no such token id", got=token, wanted=f"0 to {self.n_tgt - 1}")
+            return token
+        for spelling in (token, f"Ġ{token}", f"▁{token}", f"##{token}"):
+            if spelling in self._tgt_ids:
+                return self._tgt_ids[spelling]
+        raise InputError(
+            f"the target vocabulary has no token {token!r}",
+            hint="it may be split into several tokens; give one of them, or an id",
+        )
+
+    @cached_property
+    def _tgt_ids(self) -> dict[str, int]:
+        return {token: i for i, token in enumerate(self.tgt_tokens)}
+
+    def explain(self, token: str | int, *, top: int = 10) -> RowExplanation:
+        """Of which old rows a new row is made, heaviest first."""
+        row = self.row_id(token)
+        start, stop = self.weights.indptr[row : row + 2]
+        values, cols = self.weights.data[start:stop], self.weights.indices[start:stop]
+        order = np.lexsort((cols, -np.abs(values)))[:top]
+        return RowExplanation(
+            token=self.tgt_tokens[row],
+            token_id=row,
+            origin=Origin(self.origins[row]).name.lower(),
+            terms=tuple((self.src_tokens[cols[j]], float(values[j])) for j in order),
+        )
+
+    def summary(self, token_counts: NDArray[np.integer[Any]] | None = None) -> list[OriginShare]:
+        """Rows by origin, weighted by how often the target text uses them where counts are given."""
+        total = None if token_counts is None else max(int(token_counts.sum()), 1)
+        shares = []
+        for origin in Origin:
+            rows = self.origins == origin
+            if not rows.any():
+                continue
+            text_share = None
+            if token_counts is not None and total is not None:
+                text_share = float(token_counts[: self.n_tgt][rows[: len(token_counts)]].sum()) / total
+            shares.append(OriginShare(origin.name.lower(), int(rows.sum()), float(rows.mean()), text_share))
+        return shares

@@ -1,0 +1,146 @@
+"""Combining plans: fall back row by row, mix, compose, compare."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from align.errors import InputError
+from vocab.plan import Origin, TransferPlan
+from vocab.sampling import Sampling
+
+_NOT_LINEAR = (Origin.EMPTY, Origin.SAMPLED)
+
+
+def then(first: TransferPlan, second: TransferPlan) -> TransferPlan:
+    """Fill the empty rows of `first` from `second` (row-wise fallback)."""
+    take = first.origins == Origin.EMPTY
+    return _combine(first, second, (~take).astype(np.float32), take, f"{first.method} > {second.method}")
+
+
+def mix(first: TransferPlan, other: TransferPlan, alpha: float) -> TransferPlan:
+    """``alpha * first + (1 - alpha) * other``, row by row.
+
+    A row that only one of the plans makes of old rows is taken from that plan whole; special tokens keep the
+    row of `first`.
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise InputError("the mixing weight is out of range", got=alpha, wanted="0 <= alpha <= 1")
+    linear = ~np.isin(first.origins, _NOT_LINEAR)
+    other_linear = ~np.isin(other.origins, _NOT_LINEAR)
+    both = linear & other_linear & (first.origins != Origin.SPECIAL)
+    take = ~linear & ((first.origins == Origin.EMPTY) | other_linear)
+    share = np.where(both, alpha, np.where(take, 0.0, 1.0)).astype(np.float32)
+    mixed = _combine(
+        first, other, share, take, f"{alpha:g} ({first.method}) + {1 - alpha:g} ({other.method})"
+    )
+    composed = (first.origins == Origin.COMPOSED) & (other.origins == Origin.COMPOSED)
+    mixed.origins[both & ~composed] = Origin.MIXED
+    return mixed
+
+
+def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
+    """The plan that equals applying `first` and then `after`.
+
+    Raises
+    ------
+    InputError
+        When the middle vocabularies differ, when a plan rescales norms, or when `after` mixes or draws
+        sampled rows, which no single plan expresses (they may only be carried over whole).
+    """
+    if first.tgt_tokens != after.src_tokens:
+        raise InputError(
+            "plans do not meet: the first makes other tokens than the second reads",
+            got=f"{first.n_tgt} and {after.n_src} tokens",
+        )
+    if first.norm != "none" or after.norm != "none":
+        raise InputError("plans that rescale norms do not compose", hint="apply them one after the other")
+    rows, middle = after.whole_rows
+    whole = np.zeros(after.n_tgt, dtype=bool)
+    whole[rows] = True
+    uses_sampled = after.weights[:, np.flatnonzero(first.origins == Origin.SAMPLED)]
+    lost = ((np.diff(uses_sampled.indptr) > 0) & ~whole) | (after.origins == Origin.SAMPLED)
+    if lost.any():
+        raise InputError(
+            f"{int(lost.sum())} rows of the second plan mix or draw sampled rows",
+            hint="apply the plans one after the other",
+        )
+    origins, keys = after.origins.copy(), after.sample_keys.copy()
+    # a row carried over whole keeps its origin, except that a copy of a special token is what `after` says
+    origins[rows] = np.where(
+        np.isin(first.origins[middle], _NOT_LINEAR) | (origins[rows] == Origin.COPIED),
+        first.origins[middle],
+        origins[rows],
+    )
+    keys[rows] = first.sample_keys[middle]
+    weights = sp.csr_array(after.weights @ first.weights)
+    weights.eliminate_zeros()
+    unfilled = np.diff(weights.indptr) == 0
+    origins[unfilled & (origins != Origin.SAMPLED)] = Origin.EMPTY
+    return TransferPlan(
+        weights=weights,
+        origins=origins,
+        method=f"({first.method}) | ({after.method})",
+        options={**first.options, **after.options},
+        src_tokens=first.src_tokens,
+        tgt_tokens=after.tgt_tokens,
+        sampling=first.sampling,
+        sample_keys=keys,
+    )
+
+
+def differing_rows(first: TransferPlan, second: TransferPlan, *, atol: float = 0.0) -> NDArray[np.int64]:
+    """Ids of the rows whose origin or weights differ by more than `atol`."""
+    _check_same_tokens(first, second)
+    difference = sp.csr_array(abs(first.weights - second.weights))
+    largest = difference.max(axis=1).toarray().ravel()
+    return np.flatnonzero((largest > atol) | (first.origins != second.origins)).astype(np.int64)
+
+
+def _combine(
+    first: TransferPlan,
+    second: TransferPlan,
+    share: NDArray[np.float32],
+    take_second: NDArray[np.bool_],
+    method: str,
+) -> TransferPlan:
+    """``share`` of the first and the rest of the second; origin, draws and keys by `take_second`."""
+    _check_same_tokens(first, second)
+    weights = sp.diags_array(share) @ first.weights + sp.diags_array(1 - share) @ second.weights
+    return TransferPlan(
+        weights=sp.csr_array(weights),
+        origins=np.where(take_second, second.origins, first.origins),
+        method=method,
+        options={**second.options, **first.options},
+        src_tokens=first.src_tokens,
+        tgt_tokens=first.tgt_tokens,
+        sampling=_one_sampling(first, second, take_second),
+        sample_keys=np.where(take_second, second.sample_keys, first.sample_keys),
+        norm=first.norm,
+    )
+
+
+def _check_same_tokens(first: TransferPlan, second: TransferPlan) -> None:
+    if first.src_tokens != second.src_tokens or first.tgt_tokens != second.tgt_tokens:
+        raise InputError(
+            "plans for different vocabularies cannot be combined",
+            got=f"{first.n_tgt} x {first.n_src} and {second.n_tgt} x {second.n_src} tokens",
+        )
+
+
+def _one_sampling(
+    first: TransferPlan, second: TransferPlan, take_second: NDArray[np.bool_]
+) -> Sampling | None:
+    """The distribution of a combination's sampled rows; two different ones cannot share a plan."""
+    used_first = bool((first.origins[~take_second] == Origin.SAMPLED).any())
+    used_second = bool((second.origins[take_second] == Origin.SAMPLED).any())
+    if used_first and used_second and first.sampling != second.sampling:
+        raise InputError(
+            "two different distributions in one plan",
+            got=f"{first.sampling} and {second.sampling}",
+            wanted="at most one sampled fallback in a chain",
+        )
+    if used_first:
+        return first.sampling
+    return second.sampling if used_second else None

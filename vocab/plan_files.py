@@ -1,0 +1,92 @@
+"""Plans on disk: ``plan.safetensors`` (arrays) and ``plan.json`` (the rest) in one folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from align.errors import InputError
+from vocab.plan import TransferPlan
+from vocab.sampling import Sampling
+
+SCHEMA = 1
+ARRAYS, FACTS = "plan.safetensors", "plan.json"
+
+
+def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
+    """Write a plan; the same plan gives the same bytes. Returns the folder."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    arrays = {
+        "indptr": plan.weights.indptr.astype(np.int64),
+        "indices": plan.weights.indices.astype(np.int32),
+        "weights": plan.weights.data,
+        "origins": plan.origins,
+        "sample_keys": plan.sample_keys,
+    }
+    facts = {
+        "schema": SCHEMA,
+        "method": plan.method,
+        "options": dict(plan.options),
+        "norm": plan.norm,
+        "sampling": None if plan.sampling is None else asdict(plan.sampling),
+        "src_tokens": plan.src_tokens,
+        "tgt_tokens": plan.tgt_tokens,
+    }
+    save_file(arrays, folder / ARRAYS)
+    (folder / FACTS).write_text(
+        json.dumps(facts, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
+    )
+    return folder
+
+
+def load_plan(folder: str | Path) -> TransferPlan:
+    """Read a plan written by :func:`save_plan`, or the plan inside a finished model directory.
+
+    Raises
+    ------
+    InputError
+        When the files are missing, damaged or of another schema.
+    """
+    folder = Path(folder)
+    if not (folder / FACTS).exists() and (folder / "plan" / FACTS).exists():
+        folder = folder / "plan"
+    for name in (ARRAYS, FACTS):
+        if not (folder / name).exists():
+            raise InputError(
+                f"no {name} here", where=folder, hint="give a directory that vocab-transfer wrote"
+            )
+    try:
+        facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
+        arrays = load_file(folder / ARRAYS)
+        if facts["schema"] != SCHEMA:
+            raise InputError("plan of another schema", got=facts["schema"], wanted=SCHEMA, where=folder)
+        shape = (len(facts["tgt_tokens"]), len(facts["src_tokens"]))
+        weights = sp.csr_array((arrays["weights"], arrays["indices"], arrays["indptr"]), shape=shape)
+        weights.check_format(full_check=True)
+        return TransferPlan(
+            weights=weights,
+            origins=arrays["origins"],
+            method=facts["method"],
+            options=facts["options"],
+            src_tokens=tuple(facts["src_tokens"]),
+            tgt_tokens=tuple(facts["tgt_tokens"]),
+            sampling=None if facts["sampling"] is None else Sampling(**facts["sampling"]),
+            sample_keys=arrays["sample_keys"],
+            norm=facts["norm"],
+        )
+    except (
+        SafetensorError,
+        json.JSONDecodeError,
+        KeyError,
+        TypeError,
+        ValueError,
+        UnicodeDecodeError,
+    ) as error:
+        raise InputError(f"a damaged plan: {error}", where=folder) from error
