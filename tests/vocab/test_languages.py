@@ -1,0 +1,83 @@
+from __future__ import annotations
+
+import pytest
+
+from align.errors import UsageError
+from vocab.languages import language
+
+# asked, code, alpha3, script, name
+_TABLE = [
+    ("sw", "sw", "swa", "Latn", "Swahili"),
+    ("swa", "sw", "swa", "Latn", "Swahili"),
+    ("swh", "sw", "swa", "Latn", "Swahili"),
+    ("swahili", "sw", "swa", "Latn", "Swahili"),
+    ("Kiswahili", "sw", "swa", "Latn", "Swahili"),
+    ("sw_KE", "sw", "swa", "Latn", "Swahili"),
+    ("SW-tz", "sw", "swa", "Latn", "Swahili"),
+    (" swh_Latn ", "sw", "swa", "Latn", "Swahili"),
+    ("en", "en", "eng", "Latn", "English"),
+    ("eng_Latn", "en", "eng", "Latn", "English"),
+    ("ger", "de", "deu", "Latn", "German"),
+    ("deu", "de", "deu", "Latn", "German"),
+    ("Deutsch", "de", "deu", "Latn", "German"),
+    ("zh_cn", "zh", "zho", "Hans", "Chinese"),
+    ("zh_TW", "zh", "zho", "Hant", "Chinese"),
+    ("cmn", "zh", "zho", "Hans", "Chinese"),
+    ("yue", "yue", "yue", "Hant", "Cantonese"),
+    ("pt_br", "pt", "por", "Latn", "Portuguese"),
+    ("tl", "tl", "tgl", "Latn", "Tagalog"),
+    ("Filipino", "tl", "tgl", "Latn", "Tagalog"),
+    ("iw", "he", "heb", "Hebr", "Hebrew"),
+    ("arb", "ar", "ara", "Arab", "Arabic"),
+    ("arz", "arz", "arz", "Arab", "Egyptian Arabic"),
+    ("Farsi", "fa", "fas", "Arab", "Persian"),
+    ("sr-Latn", "sr", "srp", "Latn", "Serbian"),
+    ("sr", "sr", "srp", "Cyrl", "Serbian"),
+    ("si", "si", "sin", "Sinh", "Sinhala"),
+    ("татарча", "tt", "tat", "Cyrl", "Tatar"),
+    ("Yorùbá", "yo", "yor", "Latn", "Yoruba"),
+    ("Twi", "tw", "twi", "Latn", "Twi"),
+    ("isiXhosa", "xh", "xho", "Latn", "Xhosa"),
+    ("Luganda", "lg", "lug", "Latn", "Ganda"),
+    ("nob", "nb", "nob", "Latn", "Norwegian Bokmål"),
+    ("cjs", "cjs", "cjs", None, "Shor"),  # its script is in no table: better unknown than that of English
+]
+
+
+@pytest.mark.parametrize(("asked", "code", "alpha3", "script", "name"), _TABLE)
+def test_codes_and_names(asked: str, code: str, alpha3: str, script: str | None, name: str) -> None:
+    found = language(asked)
+    assert (found.code, found.alpha3, found.script, found.name) == (code, alpha3, script, name)
+
+
+def test_answers_are_stable_under_asking_again() -> None:
+    for asked, *_ in _TABLE:
+        found = language(asked)
+        assert language(found.code).code == found.code
+        assert language(found.name).code == found.code
+
+
+def test_a_member_filed_under_its_macrolanguage_says_so() -> None:
+    assert language("swh").note == "swh, Swahili (individual language), is filed under sw, Swahili"
+    assert "zh, Chinese" in language("cmn").note
+    for plain in ("sw", "swa", "swahili", "arz", "yue", "iw", "tl", "ger"):
+        assert language(plain).note == ""
+
+
+@pytest.mark.parametrize(
+    "asked", ["xx", "xyz", "qaa", "und", "mul", "", "x", "../x", "germanish", "a b c", "swx9"]
+)
+def test_unknown(asked: str) -> None:
+    with pytest.raises(UsageError, match="unknown language") as caught:
+        language(asked)
+    assert repr(asked) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("asked", "near"),
+    [("swahilli", "Swahili (sw)"), ("Englihs", "English (en)"), ("sinhalla", "Sinhala (si)")],
+)
+def test_near_names_are_offered(asked: str, near: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        language(asked)
+    assert near in str(caught.value)
