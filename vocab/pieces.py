@@ -110,12 +110,14 @@ def _sentencepiece(vocabulary: Vocabulary, surfaces: Sequence[bytes]) -> list[li
         for step in components(spec["normalizer"])
         if step["type"] not in ("Prepend", "Strip") and not (step["type"] == "Replace" and _about_space(step))
     ]
+    # spaces become marks after normalisation, because XLM-R's turns U+2581 back into a space
+    marks = {"type": "Metaspace", "replacement": WORD_START, "prepend_scheme": "never", "split": False}
     plain = _stripped(
-        vocabulary, {"normalizer": _sequence(steps, "Sequence", "normalizers"), "pre_tokenizer": None}
+        vocabulary, {"normalizer": _sequence(steps, "Sequence", "normalizers"), "pre_tokenizer": marks}
     )
     parts: list[tuple[int, str]] = []
     for i, surface in enumerate(surfaces):
-        text = surface.decode(errors="surrogateescape").replace(" ", WORD_START)
+        text = surface.decode(errors="surrogateescape")
         parts += [(i, part) for part in _ESCAPED.split(text) if part]
     readable = [part for _, part in parts if not _ESCAPED.match(part)]
     encoded = iter(_encode(plain, readable))

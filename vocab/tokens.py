@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     AnyTokenizer = PreTrainedTokenizerFast | Tokenizer
+else:
+    AnyTokenizer = Any
 
 Kind = Literal["byte-level", "sentencepiece", "wordpiece", "words"]
 
@@ -136,8 +138,10 @@ class Vocabulary:
     tokenizer: Tokenizer
 
     @classmethod
-    def of(cls, tokenizer: AnyTokenizer) -> Vocabulary:
-        """Read a tokenizer; a few hundred milliseconds for 250,000 tokens."""
+    def of(cls, tokenizer: AnyTokenizer | Vocabulary) -> Vocabulary:
+        """Read a tokenizer, about 0.3 s for 50,000 tokens; a Vocabulary is returned as it is."""
+        if isinstance(tokenizer, Vocabulary):
+            return tokenizer
         inner = backend(tokenizer)
         spec = json.loads(inner.to_str())
         kind = kind_of(spec)
