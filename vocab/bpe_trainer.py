@@ -1,0 +1,268 @@
+"""Learning of byte-pair merges, with one order for equal counts.
+
+The merges serve byte-level BPE, SentencePiece-style BPE and WordPiece (whose vocabulary is made by the same
+merges over ``##`` continuation characters). The result depends on the words and their counts alone: not on hash
+seeds, the number of threads or the order in which the text came.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numba
+import numpy as np
+
+_CONTINUES = 0x110000  # added to the code point of a character that does not begin its word
+_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character is multiplied away
+
+
+@dataclass(frozen=True, eq=False)
+class Merges:
+    """Merges in the order in which they were learnt.
+
+    Attributes
+    ----------
+    alphabet : tuple of str
+        Single characters, by code point; with a continuation prefix, those that begin a word come first.
+    pairs : list of (str, str)
+        What is joined, as it is spelled in the vocabulary.
+    counts : (n_merges,) int64
+        How often the two stood side by side when they were joined; never increases.
+    prefix : str
+        Continuation prefix (``"##"`` for WordPiece), or the empty string.
+    """
+
+    alphabet: tuple[str, ...]
+    pairs: list[tuple[str, str]]
+    counts: np.ndarray
+    prefix: str = ""
+
+    @property
+    def tokens(self) -> list[str]:
+        """The token each merge makes; all different."""
+        cut = len(self.prefix)
+        return [left + right[cut:] for left, right in self.pairs]
+
+    def n_supported(self, min_count: int) -> int:
+        """Number of merges whose token was seen at least `min_count` times when it was made."""
+        return int(np.searchsorted(-self.counts, -min_count, side="right"))
+
+
+def learn_merges(
+    words: Mapping[str, int],
+    alphabet: frozenset[str] | None = None,
+    *,
+    max_merges: int,
+    min_count: int = 2,
+    prefix: str = "",
+    max_length: int = 0,
+) -> Merges:
+    """Learn byte-pair merges from counted words.
+
+    The most frequent adjacent pair is joined again and again (Sennrich, Haddow, Birch 2016); of equally
+    frequent pairs the one whose parts have the lower ids, that is, the older ones. A pair that would spell a
+    token that exists already (``aa a`` after ``a aa``) is passed over.
+
+    Parameters
+    ----------
+    words : mapping of str to int
+        Words, as the pre-tokenizer spells them, with their counts. Merges never cross words.
+    alphabet : frozenset of str, optional
+        Characters to keep; a character outside is a boundary. All by default.
+    max_merges : int
+        Most merges to learn.
+    min_count : int
+        A pair seen less often is not joined.
+    prefix : str
+        Marks a token that does not begin its word; ``"##"`` for WordPiece.
+    max_length : int
+        Longest token in characters, 0 for no limit.
+
+    Returns
+    -------
+    Merges
+
+    Notes
+    -----
+    Time about O(n log n) and memory about 60 n bytes, with n the characters of all different words together.
+    Only counts of pairs around a merge are touched, and new pairs always hold the new token, so each step
+    sorts its new neighbours and no table of pairs is needed.
+    """
+    spelled = sorted(words)
+    codes = np.frombuffer("".join(spelled).encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
+    sizes = np.fromiter(map(len, spelled), np.int64, len(spelled))
+    spelled_counts = np.fromiter((words[word] for word in spelled), np.int64, len(spelled))
+    first = np.cumsum(sizes) - sizes
+    if alphabet is not None:
+        keep = np.array(sorted(map(ord, alphabet)), np.int64)
+        codes[~np.isin(codes, keep)] = -1
+    if prefix:
+        inner = np.ones(len(codes), bool)
+        inner[first] = False
+        codes[inner & (codes >= 0)] += _CONTINUES
+    known = np.unique(codes[codes >= 0])
+    symbols = np.where(codes >= 0, np.searchsorted(known, codes), -1).astype(np.int32)
+
+    position = np.arange(len(codes), dtype=np.int32)
+    after, before = position + np.int32(1), position - np.int32(1)
+    after[first + sizes - 1] = -1
+    before[first] = -1
+    left, right, counts = _merge_pairs(
+        symbols,
+        after,
+        before,
+        np.repeat(spelled_counts, sizes),
+        _mixed(known),
+        max_merges,
+        max(min_count, 1),
+        max_length or len(codes) + 1,
+    )
+    tokens = [chr(code) if code < _CONTINUES else prefix + chr(code - _CONTINUES) for code in known.tolist()]
+    characters = tuple(tokens)
+    pairs = []
+    for a, b in zip(left.tolist(), right.tolist(), strict=True):
+        pairs.append((tokens[a], tokens[b]))
+        tokens.append(tokens[a] + tokens[b][len(prefix) :])
+    return Merges(characters, pairs, counts, prefix)
+
+
+def _mixed(codes: np.ndarray) -> np.ndarray:
+    """Splitmix64 of code points: the one-character values of the rolling hash of tokens."""
+    x = codes.astype(np.uint64) + _BASE
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+@numba.njit(cache=True)
+def _merge_pairs(
+    symbols: np.ndarray,
+    after: np.ndarray,
+    before: np.ndarray,
+    weights: np.ndarray,
+    hashes: np.ndarray,
+    max_merges: int,
+    min_count: int,
+    max_length: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Left ids, right ids and counts of the merges; the four arrays by position are used up.
+
+    Each position holds a symbol, linked to its neighbours in the word, and the number of the pair that it
+    begins: -1 for none, -2 for one that the running merge has yet to number. Occurrences of a pair lie
+    together, ascending; those that have gone stale are known by the position's other pair number.
+    """
+    n = len(symbols)
+    n_symbols = len(hashes)
+    capacity = n_symbols + max_merges
+    token_hash = np.empty(capacity, np.uint64)
+    token_hash[:n_symbols] = hashes
+    token_power = np.empty(capacity, np.uint64)
+    token_power[:n_symbols] = np.uint64(0x9E3779B97F4A7C15)
+    token_length = np.ones(capacity, np.int64)
+    seen = {hashes[0]}
+    for s in range(n_symbols):
+        seen.add(hashes[s])
+    out_left = np.empty(max_merges, np.int32)
+    out_right = np.empty(max_merges, np.int32)
+    out_count = np.empty(max_merges, np.int64)
+
+    pair_of = np.full(n, -1, np.int32)
+    occurrences = np.empty(3 * n, np.int32)  # a merge touches two neighbours and removes one position
+    n_occurrences = 0
+    pair_count = [np.int64(0)]
+    pair_begin = [np.int64(0)]
+    pair_end = [np.int64(0)]  # pair 0 is a dummy that gives the lists their type
+    heap = [(np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
+
+    touched = np.empty(n, np.int32)
+    n_touched = 0
+    for i in range(n):
+        if symbols[i] >= 0 and after[i] >= 0 and symbols[after[i]] >= 0:
+            touched[n_touched] = i
+            n_touched += 1
+    n_merges = 0
+    while True:
+        # number the pairs that begin at the touched positions
+        keys = np.empty(n_touched, np.int64)
+        for k in range(n_touched):
+            i = touched[k]
+            keys[k] = (np.int64(symbols[i]) << 32) | np.int64(symbols[after[i]])
+        order = np.argsort(keys, kind="mergesort")
+        k = 0
+        while k < n_touched:
+            key = keys[order[k]]
+            total = np.int64(0)
+            begin = n_occurrences
+            pair = len(pair_count)
+            while k < n_touched and keys[order[k]] == key:
+                i = touched[order[k]]
+                pair_of[i] = pair
+                total += weights[i]
+                occurrences[n_occurrences] = i
+                n_occurrences += 1
+                k += 1
+            pair_count.append(total)
+            pair_begin.append(np.int64(begin))
+            pair_end.append(np.int64(n_occurrences))
+            if total >= min_count:
+                heapq.heappush(heap, (-total, key >> 32, key & 0xFFFFFFFF, np.int64(pair)))
+
+        # the most frequent pair that is still worth joining; counts in the heap may be too high
+        chosen = np.int64(-1)
+        a = b = np.int64(0)
+        new_hash = np.uint64(0)
+        while n_merges < max_merges and len(heap) > 0:
+            negative, a, b, pair64 = heapq.heappop(heap)
+            count = pair_count[pair64]
+            if count < min_count or pair64 == 0:
+                continue
+            if count != -negative:
+                heapq.heappush(heap, (-count, a, b, pair64))
+                continue
+            new_hash = token_hash[a] * token_power[b] + token_hash[b]
+            if token_length[a] + token_length[b] > max_length or new_hash in seen:
+                continue
+            chosen = pair64
+            break
+        if chosen < 0:
+            break
+        new = n_symbols + n_merges
+        token_hash[new] = new_hash
+        token_power[new] = token_power[a] * token_power[b]
+        token_length[new] = token_length[a] + token_length[b]
+        seen.add(new_hash)
+        out_left[n_merges] = a
+        out_right[n_merges] = b
+        out_count[n_merges] = pair_count[chosen]
+        n_merges += 1
+
+        n_touched = 0
+        for k in range(pair_begin[chosen], pair_end[chosen]):
+            i = occurrences[k]
+            if pair_of[i] != chosen:
+                continue
+            weight = weights[i]
+            j, previous = after[i], before[i]
+            following = after[j]
+            if pair_of[j] >= 0:
+                pair_count[pair_of[j]] -= weight
+            pair_of[j] = -1
+            symbols[i] = new
+            symbols[j] = -1
+            after[i] = following
+            pair_of[i] = -1
+            if previous >= 0 and symbols[previous] >= 0 and pair_of[previous] != -2:
+                if pair_of[previous] >= 0:
+                    pair_count[pair_of[previous]] -= weight
+                pair_of[previous] = -2
+                touched[n_touched] = previous
+                n_touched += 1
+            if following >= 0:
+                before[following] = i
+                if symbols[following] >= 0:
+                    pair_of[i] = -2
+                    touched[n_touched] = i
+                    n_touched += 1
+    return out_left[:n_merges], out_right[:n_merges], out_count[:n_merges]
