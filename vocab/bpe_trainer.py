@@ -7,7 +7,6 @@ seeds, the number of threads or the order in which the text came.
 
 from __future__ import annotations
 
-import heapq
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -86,7 +85,7 @@ def learn_merges(
 
     Notes
     -----
-    Time about O(n log n) and memory about 60 n bytes, with n the characters of all different words together.
+    Time about O(n log n) and memory about 80 n bytes, with n the characters of all different words together.
     Only counts of pairs around a merge are touched, and new pairs always hold the new token, so each step
     sorts its new neighbours and no table of pairs is needed.
     """
@@ -115,7 +114,7 @@ def learn_merges(
         before,
         np.repeat(spelled_counts, sizes),
         _mixed(known),
-        max_merges,
+        min(max_merges, len(codes)),
         max(min_count, 1),
         max_length or len(codes) + 1,
     )
@@ -157,89 +156,93 @@ def _merge_pairs(
     n_symbols = len(hashes)
     capacity = n_symbols + max_merges
     token_hash = np.empty(capacity, np.uint64)
-    token_hash[:n_symbols] = hashes
     token_power = np.empty(capacity, np.uint64)
-    token_power[:n_symbols] = np.uint64(0x9E3779B97F4A7C15)
     token_length = np.ones(capacity, np.int64)
-    seen = {hashes[0]}
+    spelled = np.zeros(4 * (1 << int(np.log2(capacity + 1))), np.uint64)  # open addressing, 0 is free
     for s in range(n_symbols):
-        seen.add(hashes[s])
+        token_hash[s] = hashes[s]
+        token_power[s] = np.uint64(0x9E3779B97F4A7C15)
+        _add(spelled, hashes[s])
     out_left = np.empty(max_merges, np.int32)
     out_right = np.empty(max_merges, np.int32)
     out_count = np.empty(max_merges, np.int64)
 
+    # a merge touches two neighbours and removes one position, so 3 n bounds them all; pages that are never
+    # written cost no memory
     pair_of = np.full(n, -1, np.int32)
-    occurrences = np.empty(3 * n, np.int32)  # a merge touches two neighbours and removes one position
-    n_occurrences = 0
-    pair_count = [np.int64(0)]
-    pair_begin = [np.int64(0)]
-    pair_end = [np.int64(0)]  # pair 0 is a dummy that gives the lists their type
-    heap = [(np.int64(0), np.int64(0), np.int64(0), np.int64(0))]
+    occurrences = np.empty(3 * n, np.int32)
+    pair_left = np.empty(3 * n, np.int32)
+    pair_right = np.empty(3 * n, np.int32)
+    pair_count = np.empty(3 * n, np.int64)
+    pair_begin = np.empty(3 * n + 1, np.int64)
+    pair_begin[0] = 0
+    heap_count = np.empty(3 * n, np.int64)
+    heap_pair = np.empty(3 * n, np.int32)
+    n_heap = n_pairs = n_occurrences = n_merges = n_touched = 0
 
     touched = np.empty(n, np.int32)
-    n_touched = 0
     for i in range(n):
         if symbols[i] >= 0 and after[i] >= 0 and symbols[after[i]] >= 0:
             touched[n_touched] = i
             n_touched += 1
-    n_merges = 0
     while True:
         # number the pairs that begin at the touched positions
         keys = np.empty(n_touched, np.int64)
         for k in range(n_touched):
-            i = touched[k]
-            keys[k] = (np.int64(symbols[i]) << 32) | np.int64(symbols[after[i]])
+            keys[k] = (np.int64(symbols[touched[k]]) << 32) | np.int64(symbols[after[touched[k]]])
         order = np.argsort(keys, kind="mergesort")
         k = 0
         while k < n_touched:
             key = keys[order[k]]
             total = np.int64(0)
-            begin = n_occurrences
-            pair = len(pair_count)
             while k < n_touched and keys[order[k]] == key:
                 i = touched[order[k]]
-                pair_of[i] = pair
+                pair_of[i] = n_pairs
                 total += weights[i]
                 occurrences[n_occurrences] = i
                 n_occurrences += 1
                 k += 1
-            pair_count.append(total)
-            pair_begin.append(np.int64(begin))
-            pair_end.append(np.int64(n_occurrences))
+            pair_left[n_pairs] = key >> 32
+            pair_right[n_pairs] = key & 0xFFFFFFFF
+            pair_count[n_pairs] = total
+            pair_begin[n_pairs + 1] = n_occurrences
             if total >= min_count:
-                heapq.heappush(heap, (-total, key >> 32, key & 0xFFFFFFFF, np.int64(pair)))
+                _push(heap_count, heap_pair, n_heap, total, n_pairs, pair_left, pair_right)
+                n_heap += 1
+            n_pairs += 1
 
         # the most frequent pair that is still worth joining; counts in the heap may be too high
-        chosen = np.int64(-1)
-        a = b = np.int64(0)
+        chosen = -1
         new_hash = np.uint64(0)
-        while n_merges < max_merges and len(heap) > 0:
-            negative, a, b, pair64 = heapq.heappop(heap)
-            count = pair_count[pair64]
-            if count < min_count or pair64 == 0:
+        while n_merges < max_merges and n_heap > 0:
+            count, pair = heap_count[0], heap_pair[0]
+            n_heap -= 1
+            _pop(heap_count, heap_pair, n_heap, pair_left, pair_right)
+            if pair_count[pair] < min_count:
                 continue
-            if count != -negative:
-                heapq.heappush(heap, (-count, a, b, pair64))
+            if pair_count[pair] != count:
+                _push(heap_count, heap_pair, n_heap, pair_count[pair], pair, pair_left, pair_right)
+                n_heap += 1
                 continue
+            a, b = pair_left[pair], pair_right[pair]
             new_hash = token_hash[a] * token_power[b] + token_hash[b]
-            if token_length[a] + token_length[b] > max_length or new_hash in seen:
-                continue
-            chosen = pair64
-            break
+            if token_length[a] + token_length[b] <= max_length and _add(spelled, new_hash):
+                chosen = pair
+                break
         if chosen < 0:
             break
+        a, b = pair_left[chosen], pair_right[chosen]
         new = n_symbols + n_merges
         token_hash[new] = new_hash
         token_power[new] = token_power[a] * token_power[b]
         token_length[new] = token_length[a] + token_length[b]
-        seen.add(new_hash)
         out_left[n_merges] = a
         out_right[n_merges] = b
         out_count[n_merges] = pair_count[chosen]
         n_merges += 1
 
         n_touched = 0
-        for k in range(pair_begin[chosen], pair_end[chosen]):
+        for k in range(pair_begin[chosen], pair_begin[chosen + 1]):
             i = occurrences[k]
             if pair_of[i] != chosen:
                 continue
@@ -254,8 +257,7 @@ def _merge_pairs(
             after[i] = following
             pair_of[i] = -1
             if previous >= 0 and symbols[previous] >= 0 and pair_of[previous] != -2:
-                if pair_of[previous] >= 0:
-                    pair_count[pair_of[previous]] -= weight
+                pair_count[pair_of[previous]] -= weight
                 pair_of[previous] = -2
                 touched[n_touched] = previous
                 n_touched += 1
@@ -266,3 +268,67 @@ def _merge_pairs(
                     touched[n_touched] = i
                     n_touched += 1
     return out_left[:n_merges], out_right[:n_merges], out_count[:n_merges]
+
+
+@numba.njit(cache=True)
+def _add(table: np.ndarray, key: int) -> bool:
+    """Put a hash into the table; False if it was there."""
+    slot = key & np.uint64(len(table) - 1)
+    while table[slot] != 0:
+        if table[slot] == key:
+            return False
+        slot = (slot + np.uint64(1)) & np.uint64(len(table) - 1)
+    table[slot] = key
+    return True
+
+
+@numba.njit(cache=True)
+def _comes_first(
+    count: int, pair: int, other_count: int, other: int, left: np.ndarray, right: np.ndarray
+) -> bool:
+    if count != other_count:
+        return count > other_count
+    if left[pair] != left[other]:
+        return left[pair] < left[other]
+    return right[pair] < right[other]
+
+
+@numba.njit(cache=True)
+def _push(
+    counts: np.ndarray,
+    pairs: np.ndarray,
+    size: int,
+    count: int,
+    pair: int,
+    left: np.ndarray,
+    right: np.ndarray,
+) -> None:
+    """Add to a binary heap of `size` entries."""
+    i = size
+    while i > 0:
+        parent = (i - 1) >> 1
+        if not _comes_first(count, pair, counts[parent], pairs[parent], left, right):
+            break
+        counts[i], pairs[i] = counts[parent], pairs[parent]
+        i = parent
+    counts[i], pairs[i] = count, pair
+
+
+@numba.njit(cache=True)
+def _pop(counts: np.ndarray, pairs: np.ndarray, size: int, left: np.ndarray, right: np.ndarray) -> None:
+    """Take the top off a binary heap, after which it has `size` entries."""
+    count, pair = counts[size], pairs[size]
+    i = 0
+    while True:
+        child = 2 * i + 1
+        if child >= size:
+            break
+        if child + 1 < size and _comes_first(
+            counts[child + 1], pairs[child + 1], counts[child], pairs[child], left, right
+        ):
+            child += 1
+        if not _comes_first(counts[child], pairs[child], count, pair, left, right):
+            break
+        counts[i], pairs[i] = counts[child], pairs[child]
+        i = child
+    counts[i], pairs[i] = count, pair
