@@ -43,9 +43,8 @@ def test_the_lexicon_is_found_in_its_own_direction_only() -> None:
         assert lexicons.sentences_path(src, tgt) is None
 
 
-@pytest.mark.parametrize("kind", [lexicons.path, lexicons.sentences_path])
-def test_rows_are_two_clean_columns(kind) -> None:
-    rows = _rows(kind("en", "sw"))
+def test_rows_are_two_clean_columns() -> None:
+    rows = _rows(lexicons.path("en", "sw"))
     for number, row in enumerate(rows, start=1):
         assert len(row) == 2, f"line {number}: {row}"
         for cell in row:
@@ -89,6 +88,14 @@ def test_check_without_the_dictionary_says_what_to_set(tmp_path: Path, monkeypat
     monkeypatch.setattr(lexicon_check, "_SHARED", tmp_path)
     with pytest.raises(UnavailableError, match="VOCAB_TRANSFER_SHARED"):
         lexicon_check.run()
+
+
+def test_readme_states_the_sizes_of_both_files() -> None:
+    readme = (Path(lexicons.__file__).parent / "README.md").read_text(encoding="utf-8")
+    for path in (lexicons.path("en", "sw"), lexicons.sentences_path("en", "sw")):
+        assert path is not None
+        row = next(line for line in readme.splitlines() if line.startswith(f"| `{path.name}`"))
+        assert f" {len(_rows(path)):,} pairs" in row
 
 
 @pytest.mark.data
