@@ -1,0 +1,301 @@
+"""The E-step: expected counts over a whole bitext, in bounded memory, the same for any number of threads."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from align.wordalign.bitext import Bitext
+from align.wordalign.hmm import hmm_posteriors
+from align.wordalign.ibm1 import ibm1_posteriors
+from align.wordalign.pairs import PairTable
+
+# What the expected count of a link is: each direction's own posterior, their product, or their mean.
+INDEPENDENT, AGREE, MEAN = 0, 1, 2
+
+_CHUNK_CELLS = 1 << 21
+_BLOCK_PAIRS = 48
+
+
+@dataclass(frozen=True, eq=False)
+class Parameters:
+    """What the E-step reads. Column 0 is source to target, column 1 target to source.
+
+    Attributes
+    ----------
+    table : float32 array, shape (n_rows, 2)
+        p(t | s) and p(s | t) of each row of the pair table.
+    null_tgt, null_src : float32 arrays, shapes (n_tgt_types,) and (n_src_types,)
+        p(t | NULL) and p(s | NULL).
+    null_prob : float
+        Prior probability that a word comes from NULL.
+    jumps : float64 array, shape (2, 2 * max_len + 1), or (2, 0) for Model 1
+        Jump distribution of each direction.
+    """
+
+    table: NDArray[np.float32]
+    null_tgt: NDArray[np.float32]
+    null_src: NDArray[np.float32]
+    null_prob: float
+    jumps: NDArray[np.float64]
+
+
+LinkArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
+
+
+@dataclass(frozen=True, eq=False)
+class Expectation:
+    """What the E-step gives.
+
+    Attributes
+    ----------
+    counts : float32 array, shape (n_rows, 2) for independent directions, else (n_rows, 1)
+    null_tgt, null_src : float64 arrays, shapes (n_tgt_types,) and (n_src_types,)
+        Expected count of each type with NULL: what its links leave over.
+    jumps : float64 array, as in Parameters
+    log_likelihood : float64 array, shape (2,)
+        Of each direction, before any product or mean is formed.
+    links : tuple of four arrays
+        Pair number, source position, target position, weight of every cell above the threshold.
+    """
+
+    counts: NDArray[np.float32]
+    null_tgt: NDArray[np.float64]
+    null_src: NDArray[np.float64]
+    jumps: NDArray[np.float64]
+    log_likelihood: NDArray[np.float64]
+    links: LinkArrays
+
+
+def expect(
+    bitext: Bitext,
+    pairs: PairTable,
+    parameters: Parameters,
+    *,
+    mode: int,
+    threshold: float = np.inf,
+) -> Expectation:
+    """Run the posteriors of both directions over all sentence pairs and add up the counts.
+
+    Parameters
+    ----------
+    mode : int
+        INDEPENDENT, AGREE (Liang, Taskar, Klein 2006, equation 9) or MEAN.
+    threshold : float
+        Also return the cells whose weight exceeds it.
+
+    Notes
+    -----
+    The text is taken in chunks of about two million cells, which bounds the memory for posteriors to 16 MiB
+    whatever its length. Within a chunk the sentences run in parallel and write to places of their own; then
+    each thread adds up the cells of its own share of the types, in the order of the text. No sum depends on
+    the number of threads.
+    """
+    n_columns = 2 if mode == INDEPENDENT else 1
+    counts = np.zeros((pairs.n_rows, n_columns), dtype=np.float32)
+    null_tgt = np.zeros(bitext.n_tgt_types)
+    null_src = np.zeros(bitext.n_src_types)
+    jump_counts = np.zeros_like(parameters.jumps)
+    log_likelihood = np.zeros(2)
+    found: list[LinkArrays] = []
+
+    text = (bitext.src_ids, bitext.src_offsets, bitext.tgt_ids, bitext.tgt_offsets, pairs.cell_offsets)
+    n_shares = nb.get_num_threads()
+
+    start = 0
+    while start < bitext.n_pairs:
+        limit = pairs.cell_offsets[start] + _CHUNK_CELLS
+        stop = max(start + 1, int(np.searchsorted(pairs.cell_offsets, limit, side="right")) - 1)
+        cells = pairs.cells[pairs.cell_offsets[start] : pairs.cell_offsets[stop]]
+        weights = np.empty((len(cells), n_columns), dtype=np.float32)
+        left_tgt = np.zeros(bitext.tgt_offsets[stop] - bitext.tgt_offsets[start], dtype=np.float32)
+        left_src = np.zeros(bitext.src_offsets[stop] - bitext.src_offsets[start], dtype=np.float32)
+        block_jumps, block_log_likelihood = _chunk_posteriors(
+            *text, start, stop, cells, parameters.table, parameters.null_tgt, parameters.null_src,
+            parameters.null_prob, parameters.jumps, mode, _BLOCK_PAIRS,
+            weights, left_tgt, left_src,
+        )  # fmt: skip
+        jump_counts += block_jumps.sum(axis=0)
+        log_likelihood += block_log_likelihood.sum(axis=0)
+        _add_up(*text, start, stop, cells, weights, left_tgt, left_src, n_shares, counts, null_tgt, null_src)
+        found.append(_above(*text[1:], start, stop, weights, threshold))
+        start = stop
+    links = (
+        np.concatenate([part[0] for part in found]),
+        np.concatenate([part[1] for part in found]),
+        np.concatenate([part[2] for part in found]),
+        np.concatenate([part[3] for part in found]),
+    )
+    return Expectation(counts, null_tgt, null_src, jump_counts, log_likelihood, links)
+
+
+@nb.njit(parallel=True, cache=True)
+def _chunk_posteriors(
+    src_ids: NDArray[np.int32],
+    src_offsets: NDArray[np.int64],
+    tgt_ids: NDArray[np.int32],
+    tgt_offsets: NDArray[np.int64],
+    cell_offsets: NDArray[np.int64],
+    start: int,
+    stop: int,
+    cells: NDArray[np.int32],
+    table: NDArray[np.float32],
+    null_tgt: NDArray[np.float32],
+    null_src: NDArray[np.float32],
+    null_prob: float,
+    jumps: NDArray[np.float64],
+    mode: int,
+    block_pairs: int,
+    weights: NDArray[np.float32],
+    left_tgt: NDArray[np.float32],
+    left_src: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    n_blocks = (stop - start + block_pairs - 1) // block_pairs
+    block_jumps = np.zeros((n_blocks, 2, jumps.shape[1]))
+    block_log_likelihood = np.zeros((n_blocks, 2))
+    max_src, max_tgt = 0, 0
+    for pair in range(start, stop):
+        if cell_offsets[pair + 1] > cell_offsets[pair]:
+            max_src = max(max_src, src_offsets[pair + 1] - src_offsets[pair])
+            max_tgt = max(max_tgt, tgt_offsets[pair + 1] - tgt_offsets[pair])
+    for block in nb.prange(n_blocks):
+        emit_tgt = np.empty((max_tgt, max_src + 1), dtype=np.float32)
+        emit_src = np.empty((max_src, max_tgt + 1), dtype=np.float32)
+        post_tgt = np.empty((max_tgt, max_src), dtype=np.float32)
+        post_src = np.empty((max_src, max_tgt), dtype=np.float32)
+        longest = max(max_src, max_tgt) + 1
+        nulls = np.empty(longest, dtype=np.float32)
+        scratch = np.empty((6, longest + 4, longest + 4), dtype=np.float32)
+        # every n-th pair, so that a text sorted by length still gives blocks of equal work
+        for pair in range(start + block, stop, n_blocks):
+            first = cell_offsets[pair] - cell_offsets[start]
+            if cell_offsets[pair] == cell_offsets[pair + 1]:
+                continue
+            src = src_offsets[pair]
+            tgt = tgt_offsets[pair]
+            n_src = src_offsets[pair + 1] - src
+            n_tgt = tgt_offsets[pair + 1] - tgt
+            for i in range(n_src):
+                emit_src[i, 0] = 0.0
+                for j in range(n_tgt):
+                    row = cells[first + i * n_tgt + j]
+                    emit_tgt[j, i + 1] = table[row, 0]
+                    emit_src[i, j + 1] = table[row, 1]
+            for j in range(n_tgt):
+                emit_tgt[j, 0] = 0.0
+                nulls[j] = null_tgt[tgt_ids[tgt + j]]
+            for direction in range(2):
+                emit, post, n_gen, n_from = emit_tgt, post_tgt, n_tgt, n_src
+                if direction == 1:
+                    emit, post, n_gen, n_from = emit_src, post_src, n_src, n_tgt
+                    for i in range(n_src):
+                        nulls[i] = null_src[src_ids[src + i]]
+                if jumps.shape[1] == 0:
+                    value = ibm1_posteriors(emit, nulls, n_gen, n_from, null_prob, post)
+                else:
+                    value = hmm_posteriors(
+                        emit, nulls, n_gen, n_from, null_prob, jumps[direction], scratch, post,
+                        block_jumps[block, direction],
+                    )  # fmt: skip
+                block_log_likelihood[block, direction] += value
+            src -= src_offsets[start]
+            tgt -= tgt_offsets[start]
+            for j in range(n_tgt):
+                left_tgt[tgt + j] = 1.0
+            for i in range(n_src):
+                left = np.float32(1.0)
+                for j in range(n_tgt):
+                    cell = first + i * n_tgt + j
+                    from_src, from_tgt = post_tgt[j, i], post_src[i, j]
+                    if mode == 0:
+                        weights[cell, 0] = from_src
+                        weights[cell, 1] = from_tgt
+                    else:
+                        if mode == 1:
+                            from_src *= from_tgt
+                        else:
+                            from_src = np.float32(0.5) * (from_src + from_tgt)
+                        from_tgt = from_src
+                        weights[cell, 0] = from_src
+                    left -= from_tgt
+                    left_tgt[tgt + j] -= from_src
+                left_src[src + i] = max(left, np.float32(0.0))
+            for j in range(n_tgt):
+                left_tgt[tgt + j] = max(left_tgt[tgt + j], np.float32(0.0))
+    return block_jumps, block_log_likelihood
+
+
+@nb.njit(parallel=True, cache=True)
+def _add_up(
+    src_ids: NDArray[np.int32],
+    src_offsets: NDArray[np.int64],
+    tgt_ids: NDArray[np.int32],
+    tgt_offsets: NDArray[np.int64],
+    cell_offsets: NDArray[np.int64],
+    start: int,
+    stop: int,
+    cells: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    left_tgt: NDArray[np.float32],
+    left_src: NDArray[np.float32],
+    n_shares: int,
+    counts: NDArray[np.float32],
+    null_tgt: NDArray[np.float64],
+    null_src: NDArray[np.float64],
+) -> None:
+    n_columns = counts.shape[1]
+    src_start, tgt_start = src_offsets[start], tgt_offsets[start]
+    for share in nb.prange(n_shares):
+        for pair in range(start, stop):
+            n_tgt = tgt_offsets[pair + 1] - tgt_offsets[pair]
+            if cell_offsets[pair] == cell_offsets[pair + 1]:
+                continue
+            cell = cell_offsets[pair] - cell_offsets[start]
+            for position in range(src_offsets[pair], src_offsets[pair + 1]):
+                s = src_ids[position]
+                if s % n_shares == share:
+                    null_src[s] += left_src[position - src_start]
+                    for c in range(cell, cell + n_tgt):
+                        row = cells[c]
+                        for column in range(n_columns):
+                            counts[row, column] += weights[c, column]
+                cell += n_tgt
+            for position in range(tgt_offsets[pair], tgt_offsets[pair + 1]):
+                t = tgt_ids[position]
+                if t % n_shares == share:
+                    null_tgt[t] += left_tgt[position - tgt_start]
+
+
+@nb.njit(cache=True)
+def _above(
+    src_offsets: NDArray[np.int64],
+    tgt_ids: NDArray[np.int32],
+    tgt_offsets: NDArray[np.int64],
+    cell_offsets: NDArray[np.int64],
+    start: int,
+    stop: int,
+    weights: NDArray[np.float32],
+    threshold: float,
+) -> LinkArrays:
+    n = 0
+    for c in range(len(weights)):
+        n += weights[c, 0] > threshold
+    pair_of = np.empty(n, dtype=np.int64)
+    src_of = np.empty(n, dtype=np.int32)
+    tgt_of = np.empty(n, dtype=np.int32)
+    weight = np.empty(n, dtype=np.float32)
+    n = 0
+    c = 0
+    for pair in range(start, stop):
+        if cell_offsets[pair] == cell_offsets[pair + 1]:
+            continue
+        for i in range(src_offsets[pair + 1] - src_offsets[pair]):
+            for j in range(tgt_offsets[pair + 1] - tgt_offsets[pair]):
+                if weights[c, 0] > threshold:
+                    pair_of[n], src_of[n], tgt_of[n], weight[n] = pair, i, j, weights[c, 0]
+                    n += 1
+                c += 1
+    return pair_of, src_of, tgt_of, weight

@@ -1,0 +1,138 @@
+"""The M-step: probability tables from expected counts under a Dirichlet prior."""
+
+from __future__ import annotations
+
+import math
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from align.wordalign.pairs import PairTable
+
+# exp(psi(x)) of a small prior is below what float32 holds; products of such values must stay above zero
+_FLOOR = 1e-20
+
+
+@nb.njit(cache=True)
+def digamma(x: float) -> float:
+    """The digamma function for x > 0, to about 1e-12 (recurrence up to 6, then the asymptotic series)."""
+    shift = 0.0
+    while x < 6.0:
+        shift -= 1.0 / x
+        x += 1.0
+    y = 1.0 / (x * x)
+    series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132)))))
+    return shift + math.log(x) - 0.5 / x - series
+
+
+@nb.njit(cache=True)
+def _weight(count: float, variational: bool) -> float:
+    if not variational:
+        return count
+    return max(math.exp(digamma(count)), _FLOOR)
+
+
+def maximize(
+    pairs: PairTable,
+    counts: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    *,
+    n_tgt_types: int,
+    variational: bool,
+) -> NDArray[np.float32]:
+    """p(t | s) and p(s | t) of every row.
+
+    Parameters
+    ----------
+    counts : float32 array, shape (n_rows, 1) or (n_rows, 2)
+        Expected counts, shared by the directions or one column each.
+    prior : float32 array, shape (1, 1) or (n_rows, 2)
+        Dirichlet parameter of all rows, or of each row and direction.
+    variational : bool
+        The mean-field estimate exp(psi(c + a) - psi(sum)), which takes mass away from rare events, instead
+        of the plain ratio (c + a) / sum.
+
+    Returns
+    -------
+    float32 array, shape (n_rows, 2)
+
+    Notes
+    -----
+    Sums run over the rows of a word, that is over the types it occurs with. Linear in the number of rows.
+    """
+    table = np.empty((pairs.n_rows, 2), dtype=np.float32)
+    tgt_totals = _tgt_totals(pairs.tgt, counts, prior, n_tgt_types)
+    seen = tgt_totals > 0
+    tgt_scale = np.zeros(n_tgt_types)
+    tgt_scale[seen] = [_inverse(total, variational) for total in tgt_totals[seen]]
+    _fill_table(pairs.indptr, pairs.tgt, counts, prior, tgt_scale, variational, table)
+    return table
+
+
+def maximize_null(
+    counts: NDArray[np.float64], occurs: NDArray[np.bool_], alpha: float, *, variational: bool
+) -> NDArray[np.float32]:
+    """p(type | NULL) from the expected counts of NULL, float32, shape of ``counts``.
+
+    ``occurs`` says which types are in the text: only those share the mass.
+    """
+    parameters = counts[occurs] + alpha
+    scale = _inverse(float(parameters.sum()), variational)
+    out = np.zeros(len(counts), dtype=np.float32)
+    out[occurs] = [_weight(c, variational) * scale for c in parameters]
+    return out
+
+
+@nb.njit(cache=True)
+def _inverse(total: float, variational: bool) -> float:
+    return math.exp(-digamma(total)) if variational else 1.0 / total
+
+
+@nb.njit(cache=True)
+def _tgt_totals(
+    tgt: NDArray[np.int32], counts: NDArray[np.float32], prior: NDArray[np.float32], n_tgt_types: int
+) -> NDArray[np.float64]:
+    totals = np.zeros(n_tgt_types)
+    last = counts.shape[1] - 1
+    flat = len(prior) == 1
+    for row in range(len(tgt)):
+        totals[tgt[row]] += counts[row, last] + (prior[0, 0] if flat else prior[row, 1])
+    return totals
+
+
+@nb.njit(parallel=True, cache=True)
+def _fill_table(
+    indptr: NDArray[np.int64],
+    tgt: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    tgt_scale: NDArray[np.float64],
+    variational: bool,
+    table: NDArray[np.float32],
+) -> None:
+    last = counts.shape[1] - 1
+    flat = len(prior) == 1
+    for s in nb.prange(len(indptr) - 1):
+        total = 0.0
+        for row in range(indptr[s], indptr[s + 1]):
+            total += counts[row, 0] + (prior[0, 0] if flat else prior[row, 0])
+        if total > 0.0:
+            scale = _inverse(total, variational)
+            for row in range(indptr[s], indptr[s + 1]):
+                a, b = counts[row, 0], counts[row, last]
+                if flat:
+                    a += prior[0, 0]
+                    b += prior[0, 0]
+                else:
+                    a += prior[row, 0]
+                    b += prior[row, 1]
+                weight = _weight(a, variational)
+                table[row, 0] = weight * scale
+                if b != a:
+                    weight = _weight(b, variational)
+                table[row, 1] = weight * tgt_scale[tgt[row]]
+        else:
+            for row in range(indptr[s], indptr[s + 1]):
+                table[row, 0] = 0.0
+                table[row, 1] = 0.0
