@@ -33,6 +33,14 @@ _CHUNK = 1 << 24
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
+def size_of(shape: tuple[int, ...]) -> int:
+    """Number of elements."""
+    size = 1
+    for length in shape:
+        size *= length
+    return size
+
+
 @dataclass(frozen=True)
 class TensorInfo:
     """Where a tensor lies: ``start`` and ``stop`` are byte positions in its file."""
@@ -42,6 +50,11 @@ class TensorInfo:
     shape: tuple[int, ...]
     start: int
     stop: int
+
+    @property
+    def n_values(self) -> int:
+        """Number of elements."""
+        return size_of(self.shape)
 
     @property
     def is_float(self) -> bool:
@@ -160,10 +173,7 @@ def _planned(info: TensorInfo, change: Change | None, dtype: str | None) -> tupl
     if change is None and out_dtype == info.dtype:
         return out_dtype, info.shape, info.stop - info.start
     shape = info.shape if change is None else change.shape
-    n_bytes = _FLOATS[out_dtype][1]
-    for size in shape:
-        n_bytes *= size
-    return out_dtype, shape, n_bytes
+    return out_dtype, shape, size_of(shape) * _FLOATS[out_dtype][1]
 
 
 def rewritten_bytes(
@@ -228,18 +238,11 @@ def rewrite_checkpoint(
         index["metadata"] = {**index.get("metadata", {}), "total_size": total_bytes}
         if "total_parameters" in index["metadata"]:
             index["metadata"]["total_parameters"] += sum(
-                _size(change.shape) - _size(checkpoint.tensors[name].shape)
+                size_of(change.shape) - size_of(checkpoint.tensors[name].shape)
                 for name, change in changes.items()
             )
         (out_dir / INDEX).write_text(json.dumps(index, indent=2, sort_keys=True) + "\n", encoding="utf-8")
     return digests
-
-
-def _size(shape: tuple[int, ...]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
 
 
 def _rewrite_shard(
@@ -251,7 +254,7 @@ def _rewrite_shard(
     changes: Mapping[str, Change],
 ) -> dict[str, str]:
     # widest elements first, as the safetensors library does, so that every tensor stays aligned
-    order = sorted(plans, key=lambda name: (-(plans[name][2] // max(_size(plans[name][1]), 1)), name))
+    order = sorted(plans, key=lambda name: (-(plans[name][2] // max(size_of(plans[name][1]), 1)), name))
     header: dict[str, Any] = {"__metadata__": {"format": "pt", **checkpoint.metadata[file]}}
     position = 0
     for name in order:

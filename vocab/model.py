@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from align.errors import InputError
-from vocab.checkpoint import Checkpoint, TensorInfo
+from vocab.checkpoint import Checkpoint, TensorInfo, size_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -227,7 +227,7 @@ def find_vocabulary(cls: type[PreTrainedModel], config: PretrainedConfig) -> Voc
                 got=f"{shape} becoming {after[name]} with one more token",
                 where=f"{cls.__name__}.{name}",
             )
-        is_bias = _size(shape) == size
+        is_bias = size_of(shape) == size
         role: Role = "bias" if is_bias else roles.get(name, "head" if "head" in name else "input")
         tensors.append(VocabTensor(name, axis, role, shape, tied.get(name)))
     if not any(tensor.role == "input" for tensor in tensors):
@@ -242,13 +242,6 @@ def find_vocabulary(cls: type[PreTrainedModel], config: PretrainedConfig) -> Voc
         positions=_position_tables(first, second, {tensor.name for tensor in tensors}),
         state_names=frozenset(shapes),
     )
-
-
-def _size(shape: Iterable[int]) -> int:
-    size = 1
-    for length in shape:
-        size *= length
-    return size
 
 
 def _roles(model: PreTrainedModel) -> dict[str, Role]:

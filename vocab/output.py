@@ -1,0 +1,327 @@
+"""Write a finished model directory: everything a loader needs, checked by reloading it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from align.errors import InputError, UsageError
+from vocab.checkpoint import (
+    DTYPES,
+    Change,
+    Checkpoint,
+    copy_file,
+    open_checkpoint,
+    rewrite_checkpoint,
+    rewritten_bytes,
+)
+from vocab.model import VocabLayout, find_vocabulary, match_checkpoint, model_class, read_config
+from vocab.place import PROVENANCE, check_output, put_in_place, temporary_sibling
+from vocab.plan import TransferPlan
+from vocab.special_ids import IdMap, new_config, new_generation_config
+from vocab.surgery import position_changes, target_rows, vocabulary_changes
+from vocab.tokens import Vocabulary
+from vocab.verify import Verification, same_tokenizer, verify_directory
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerFast
+
+CARD = "README.md"
+PLAN = "plan"
+
+# What loaders read besides config, weights and tokenizer. Everything else stays behind: the tokenizer files
+# are the old ones, and the weights of other frameworks would be too.
+_CARRIED = (
+    "modules.json",
+    "config_sentence_transformers.json",
+    "sentence_*_config.json",
+    "preprocessor_config.json",
+    "processor_config.json",
+    "LICENSE*",
+    "NOTICE*",
+    "USE_POLICY*",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedModel:
+    """Everything decided before the first byte is written; made by :func:`prepare_model`.
+
+    ``tensors`` are the changed tensors with their old and new shapes, ``n_bytes`` the size of the output's
+    weights, ``notes`` what a reader should know (ids without a counterpart, padding, shifted positions).
+    """
+
+    src_dir: Path
+    plan: TransferPlan
+    layout: VocabLayout
+    checkpoint: Checkpoint
+    changes: Mapping[str, Change]
+    n_rows: int
+    dtype: str | None
+    config: Mapping[str, Any]
+    generation_config: Mapping[str, Any] | None
+    notes: tuple[str, ...]
+    n_bytes: int
+
+    @property
+    def tensors(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Old and new shape of every changed tensor."""
+        return {
+            name: (self.checkpoint.tensors[name].shape, change.shape) for name, change in self.changes.items()
+        }
+
+
+@dataclass(frozen=True)
+class WrittenModel:
+    """A model directory that was written and verified."""
+
+    path: Path
+    n_rows: int
+    tensors: Mapping[str, tuple[tuple[int, ...], tuple[int, ...]]]
+    notes: tuple[str, ...]
+    verification: Verification
+
+
+def prepare_model(
+    src_dir: str | Path,
+    plan: TransferPlan,
+    src_tokenizer: PreTrainedTokenizerFast,
+    tgt_tokenizer: PreTrainedTokenizerFast,
+    *,
+    dtype: str | None = None,
+    pad_to_multiple_of: int | None = None,
+    trust_remote_code: bool = False,
+) -> PreparedModel:
+    """Decide how a plan is applied to a model, without reading weights or writing anything.
+
+    Parameters
+    ----------
+    src_dir : path
+        Local model directory with safetensors weights.
+    plan : TransferPlan
+        From the source tokenizer's ids to the target tokenizer's.
+    src_tokenizer, tgt_tokenizer : PreTrainedTokenizerFast
+    dtype : {"float32", "float16", "bfloat16", "float64"}, optional
+        Convert the checkpoint; by default every tensor keeps its dtype.
+    pad_to_multiple_of : int, optional
+        Round the number of rows up; by default there is one row a token, also where the source was padded.
+
+    Raises
+    ------
+    InputError
+        For a model, tokenizer or plan that do not fit each other, or a token the model needs and the target
+        tokenizer lacks.
+    UsageError
+        For an unknown dtype or multiple.
+    """
+    src_dir = Path(src_dir)
+    if dtype is not None and dtype not in DTYPES:
+        raise UsageError("unknown dtype", got=dtype, wanted=", ".join(DTYPES))
+    config = read_config(src_dir, trust_remote_code=trust_remote_code)
+    layout = find_vocabulary(model_class(config, src_dir, trust_remote_code=trust_remote_code), config)
+    checkpoint = open_checkpoint(src_dir)
+    tensors = match_checkpoint(layout, checkpoint)
+    ids = IdMap(Vocabulary.of(src_tokenizer), Vocabulary.of(tgt_tokenizer))
+    for side, wanted, got in (
+        ("source", len(ids.source), plan.n_src),
+        ("target", len(ids.target), plan.n_tgt),
+    ):
+        if wanted != got:
+            raise InputError(f"the plan is for another {side} tokenizer", got=f"{got} tokens", wanted=wanted)
+    n_rows = target_rows(plan, pad_to_multiple_of=pad_to_multiple_of)
+    changes = vocabulary_changes(checkpoint, tensors, plan, n_rows=n_rows)
+    new_pad = ids.target.roles.get("pad")
+    shifted, fields = position_changes(checkpoint, layout, new_pad) if layout.positions else ({}, {})
+    if shifted:
+        ids.notes.append(
+            f"the padding id is now {new_pad}: position table moved along ({', '.join(shifted)})"
+        )
+    new = new_config(src_dir, layout, ids, n_rows=n_rows, fields=fields)
+    if dtype is not None:
+        for section in (new, *(new[key] for key in layout.config_path)):
+            section.pop("torch_dtype", None)
+            section["dtype"] = dtype
+    generation = new_generation_config(src_dir, ids)
+    if n_rows > plan.n_tgt:
+        ids.notes.append(f"{n_rows - plan.n_tgt} padding rows after the {plan.n_tgt} tokens")
+    return PreparedModel(
+        src_dir=src_dir,
+        plan=plan,
+        layout=layout,
+        checkpoint=checkpoint,
+        changes={**changes, **shifted},
+        n_rows=n_rows,
+        dtype=dtype,
+        config=new,
+        generation_config=generation,
+        notes=tuple(dict.fromkeys(ids.notes)),
+        n_bytes=rewritten_bytes(checkpoint, {**changes, **shifted}, dtype=dtype),
+    )
+
+
+def write_model_directory(
+    src_dir: str | Path,
+    out_dir: str | Path,
+    plan: TransferPlan,
+    src_tokenizer: PreTrainedTokenizerFast,
+    tgt_tokenizer: PreTrainedTokenizerFast,
+    *,
+    provenance: Mapping[str, Any],
+    card: str,
+    overwrite: bool = False,
+    dtype: str | None = None,
+    pad_to_multiple_of: int | None = None,
+    link: bool = False,
+    probe_texts: Sequence[str] = (),
+    trust_remote_code: bool = False,
+) -> WrittenModel:
+    """Apply a plan to a model directory and write the finished new one.
+
+    The new directory is made under a temporary name (``.NAME.partial-...``) beside the final one, reloaded
+    and checked there, and renamed. Killed at any moment, nothing half-done lies under the final name.
+
+    Parameters
+    ----------
+    src_dir, plan, src_tokenizer, tgt_tokenizer, dtype, pad_to_multiple_of, trust_remote_code
+        See :func:`prepare_model`.
+    out_dir : path
+        Must not exist, unless `overwrite`.
+    provenance : mapping
+        Contents of transfer.json, to which the changed tensors, notes and SHA-256 of all files are added.
+    card : str
+        README.md.
+    overwrite : bool
+        Replace a model directory; the old one is kept until the new one is in place.
+    link : bool
+        See :func:`vocab.checkpoint.rewrite_checkpoint`.
+    probe_texts : sequence of str
+        Texts in the target language for the check.
+
+    Raises
+    ------
+    OutputError
+        When the place is taken, not writable or too small, or the reloaded model fails its check.
+    InputError, UsageError
+        See :func:`prepare_model`.
+
+    Notes
+    -----
+    Time is that of copying the files and loading the model once. Memory: the embedding matrix, three times in
+    float32, then the loaded model where it fits.
+    """
+    out_dir = check_output(out_dir, overwrite=overwrite, keep=Path(src_dir))
+    model = prepare_model(
+        src_dir,
+        plan,
+        src_tokenizer,
+        tgt_tokenizer,
+        dtype=dtype,
+        pad_to_multiple_of=pad_to_multiple_of,
+        trust_remote_code=trust_remote_code,
+    )
+    with temporary_sibling(out_dir, n_bytes=model.n_bytes) as folder:
+        digests = _write_files(model, folder, tgt_tokenizer, link=link, trust_remote_code=trust_remote_code)
+        (folder / CARD).write_text(card, encoding="utf-8")
+        verification = verify_directory(
+            folder,
+            tgt_tokenizer,
+            model.layout,
+            digests,
+            n_rows=model.n_rows,
+            texts=probe_texts,
+            trust_remote_code=trust_remote_code,
+        )
+        _write_provenance(folder, provenance, model, verification)
+        put_in_place(folder, out_dir, overwrite=overwrite)
+    return WrittenModel(out_dir, model.n_rows, model.tensors, model.notes, verification)
+
+
+def _write_files(
+    model: PreparedModel,
+    folder: Path,
+    tokenizer: PreTrainedTokenizerFast,
+    *,
+    link: bool,
+    trust_remote_code: bool,
+) -> dict[str, str]:
+    digests = rewrite_checkpoint(model.checkpoint, folder, model.changes, dtype=model.dtype, link=link)
+    _copy_small_files(model, folder, link=link)
+    _write_json(folder / "config.json", model.config)
+    if model.generation_config is not None:
+        _write_json(folder / "generation_config.json", model.generation_config)
+    _save_tokenizer(folder, tokenizer, trust_remote_code=trust_remote_code)
+    model.plan.save(folder / PLAN)
+    return digests
+
+
+def _copy_small_files(model: PreparedModel, folder: Path, *, link: bool) -> None:
+    patterns = [*_CARRIED, *(["*.py"] if getattr(model.layout.config, "auto_map", None) else [])]
+    for pattern in patterns:
+        for path in sorted(model.src_dir.glob(pattern)):
+            if path.is_file() and not (folder / path.name).exists():
+                copy_file(path, folder / path.name)
+    modules = (
+        folder / "modules.json"
+    )  # sentence-transformers: pooling and projections in folders of their own
+    if not modules.exists():
+        return
+    try:
+        parts = [Path(module["path"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(f"a damaged modules.json: {error!r}", where=model.src_dir) from error
+    for part in parts:
+        if part == Path("."):
+            continue
+        if part.is_absolute() or ".." in part.parts or not (model.src_dir / part).is_dir():
+            raise InputError("modules.json names a folder that is not there", got=part, where=model.src_dir)
+        for path in sorted((model.src_dir / part).rglob("*")):
+            if path.is_file() and path.suffix in (".json", ".safetensors"):
+                target = folder / path.relative_to(model.src_dir)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                copy_file(path, target, link=link)
+
+
+def _save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerFast, *, trust_remote_code: bool) -> None:
+    """Save the tokenizer under a class name with which AutoTokenizer gives the same one back.
+
+    Some classes of transformers 5 build their tokenizer anew from class defaults instead of tokenizer.json;
+    the generic class does not. Its old name is used, which transformers 4 and 5 both know.
+    """
+    tokenizer.save_pretrained(folder)
+    path = folder / "tokenizer_config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    generic = config.get("tokenizer_class") in (None, "TokenizersBackend")
+    if generic or not same_tokenizer(folder, tokenizer, trust_remote_code=trust_remote_code):
+        config["tokenizer_class"] = "PreTrainedTokenizerFast"
+        _write_json(path, config)
+
+
+def _write_provenance(
+    folder: Path, provenance: Mapping[str, Any], model: PreparedModel, verification: Verification
+) -> None:
+    files = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            with path.open("rb") as file:
+                digest = hashlib.sha256()
+                while chunk := file.read(1 << 20):
+                    digest.update(chunk)
+            files[path.relative_to(folder).as_posix()] = digest.hexdigest()
+    applied = {
+        "architecture": model.layout.model_class.__name__,
+        "rows": model.n_rows,
+        "tokens": model.plan.n_tgt,
+        "dtype": model.dtype or "as in the source",
+        "tensors": {name: {"from": old, "to": new} for name, (old, new) in model.tensors.items()},
+        "notes": list(model.notes),
+        "verification": asdict(verification),
+    }
+    _write_json(folder / PROVENANCE, {**provenance, "applied": applied, "sha256": files})
+
+
+def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+    path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

@@ -1,0 +1,102 @@
+"""Put a directory in place whole or not at all: temporary sibling, then rename."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from align.errors import OutputError
+
+PROVENANCE = "transfer.json"
+_SLACK = 1 << 24  # bytes kept free beyond what is written
+
+
+def check_output(out_dir: str | Path, *, overwrite: bool, keep: Path | None = None) -> Path:
+    """The absolute path of a directory that may be written; call it before any long work.
+
+    Raises
+    ------
+    OutputError
+        When it exists and `overwrite` is off, is no model directory, is or holds `keep` (the source), or its
+        parent cannot be written.
+    """
+    out_dir = Path(out_dir).expanduser().resolve()
+    if keep is not None and (out_dir == keep.resolve() or out_dir in keep.resolve().parents):
+        raise OutputError("the output would replace its own source", where=out_dir, hint="give another --out")
+    if out_dir.exists():
+        if not overwrite:
+            raise OutputError(
+                "the output already exists", where=out_dir, hint="add --overwrite to replace it"
+            )
+        is_model = (out_dir / PROVENANCE).is_file() or (out_dir / "config.json").is_file()
+        if not out_dir.is_dir() or (not is_model and any(out_dir.iterdir())):
+            raise OutputError(
+                "only a model directory is overwritten, and this is something else", where=out_dir
+            )
+    parent = out_dir.parent
+    try:
+        parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the parent directory: {error.strerror}", where=parent) from error
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise OutputError("the parent directory is not writable", where=parent, hint="give another --out")
+    return out_dir
+
+
+@contextlib.contextmanager
+def temporary_sibling(out_dir: Path, *, n_bytes: int) -> Iterator[Path]:
+    """A new directory beside `out_dir`, on the same file system; removed if it is still there at the end.
+
+    Raises
+    ------
+    OutputError
+        When fewer than `n_bytes` are free, or for any failure of the file system inside the block.
+    """
+    folder = out_dir.parent / f".{out_dir.name}.partial-{secrets.token_hex(4)}"
+    try:
+        free = shutil.disk_usage(out_dir.parent).free
+        if free < n_bytes + _SLACK:
+            raise OutputError(
+                "not enough disk space",
+                got=f"{free / 1e6:.0f} MB free",
+                wanted=f"{(n_bytes + _SLACK) / 1e6:.0f} MB",
+                where=out_dir.parent,
+            )
+        folder.mkdir()
+        yield folder
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        raise OutputError(
+            "the disk is full" if full else f"cannot write: {error.strerror or error}",
+            where=out_dir,
+            hint="free some space or give another --out" if full else None,
+        ) from error
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def put_in_place(folder: Path, out_dir: Path, *, overwrite: bool) -> None:
+    """Rename `folder` to `out_dir`; a directory that is replaced is set aside first and then removed.
+
+    Between the two renames of an overwrite nothing lies under the final name; a process killed just there
+    leaves the old model whole as ``.NAME.replaced-...`` and the new one as ``.NAME.partial-...``.
+    """
+    aside = out_dir.parent / f".{out_dir.name}.replaced-{secrets.token_hex(4)}"
+    replaced = overwrite and out_dir.exists()
+    if replaced:
+        out_dir.rename(aside)
+    elif out_dir.exists():  # somebody else made it meanwhile
+        raise OutputError("the output already exists", where=out_dir, hint="add --overwrite to replace it")
+    try:
+        folder.rename(out_dir)
+    except BaseException:
+        if replaced:
+            aside.rename(out_dir)
+        raise
+    if replaced:
+        shutil.rmtree(aside, ignore_errors=True)
