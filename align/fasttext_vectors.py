@@ -1,0 +1,339 @@
+"""fastText models, opened without loading them: the .bin file is memory-mapped and n-grams are hashed here.
+
+Bojanowski et al. (2017), "Enriching Word Vectors with Subword Information": the vector of a string is the
+mean of its own row, where it is in the vocabulary, and of the rows of its character n-grams. The n-grams of
+``<word>`` are hashed into a fixed number of buckets, so every string has a vector.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+
+from align.errors import InputError
+from align.vectors import WordVectors, as_bytes, existing_file
+
+_MAGIC, _VERSIONS = 793712314, (11, 12)
+_HEADER = struct.Struct("<14i d i i i q q")  # magic, version, 12 arguments, t, then the dictionary's sizes
+_SUPERVISED = 3
+_END_OF_SENTENCE = b"</s>"
+_FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
+
+
+@nb.njit(cache=True)
+def _hash(text: NDArray[np.uint8], start: int, stop: int) -> np.uint32:
+    """fastText's FNV-1a: each byte is sign-extended before the exclusive or."""
+    value = _FNV_OFFSET
+    for i in range(start, stop):
+        byte = np.uint32(text[i])
+        if byte >= 128:
+            byte |= np.uint32(0xFFFFFF00)
+        value = np.uint32((value ^ byte) * _FNV_PRIME)
+    return value
+
+
+@nb.njit(cache=True)
+def _scan_dictionary(
+    data: NDArray[np.uint8], start: int, n_entries: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
+    """Where each entry begins and how long its string is; the last start is where the dictionary ends.
+
+    A length of -1 in the last place says that the file ended first.
+    """
+    starts, lengths = np.empty(n_entries + 1, np.int64), np.empty(n_entries + 1, np.int64)
+    counts = np.empty(n_entries, np.int64)
+    at = start
+    for entry in range(n_entries):
+        starts[entry] = at
+        while at < data.size and data[at] != 0:
+            at += 1
+        if at + 10 > data.size:
+            lengths[n_entries] = -1
+            return starts, lengths, counts
+        lengths[entry] = at - starts[entry]
+        count = np.uint64(0)
+        for byte in range(8):
+            count |= np.uint64(data[at + 1 + byte]) << np.uint64(8 * byte)
+        counts[entry] = np.int64(count)
+        at += 10  # the zero byte, an int64 count, an int8 type
+    starts[n_entries], lengths[n_entries] = at, 0
+    return starts, lengths, counts
+
+
+@nb.njit(cache=True)
+def _build_table(
+    data: NDArray[np.uint8], starts: NDArray[np.int64], lengths: NDArray[np.int64], n_words: int, n_slots: int
+) -> NDArray[np.int32]:
+    """Open-addressing hash table from string to word id; -1 is a free slot."""
+    slots = np.full(n_slots, -1, np.int32)
+    for word in range(n_words):
+        slot = _hash(data, starts[word], starts[word] + lengths[word]) % n_slots
+        while slots[slot] >= 0:
+            slot = (slot + 1) % n_slots
+        slots[slot] = word
+    return slots
+
+
+@nb.njit(cache=True)
+def _find(
+    data: NDArray[np.uint8],
+    starts: NDArray[np.int64],
+    lengths: NDArray[np.int64],
+    slots: NDArray[np.int32],
+    text: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
+) -> NDArray[np.int64]:
+    """Word id of every string ``text[bounds[i]:bounds[i + 1]]``, -1 where it is not in the vocabulary."""
+    found = np.full(bounds.size - 1, -1, np.int64)
+    for i in range(found.size):
+        begin, length = bounds[i], bounds[i + 1] - bounds[i]
+        slot = _hash(text, begin, begin + length) % slots.size
+        while slots[slot] >= 0:
+            word = slots[slot]
+            if lengths[word] == length:
+                same = True
+                for j in range(length):
+                    if data[starts[word] + j] != text[begin + j]:
+                        same = False
+                        break
+                if same:
+                    found[i] = word
+                    break
+            slot = (slot + 1) % slots.size
+    return found
+
+
+@nb.njit(cache=True, parallel=True)
+def _mean_rows(
+    matrix: NDArray[np.float32],
+    word_ids: NDArray[np.int64],
+    whole: NDArray[np.bool_],
+    text: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
+    n_words: int,
+    n_buckets: int,
+    min_n: int,
+    max_n: int,
+) -> NDArray[np.float32]:
+    """Mean of the word's row and its n-grams' rows; ``text`` holds the strings as ``<word>``.
+
+    ``whole`` marks strings that have no n-grams (the end-of-sentence symbol).
+    """
+    n, dim = word_ids.size, matrix.shape[1]
+    out = np.zeros((n, dim), np.float32)
+    for i in nb.prange(n):
+        rows = 0
+        if word_ids[i] >= 0:
+            for d in range(dim):
+                out[i, d] += matrix[word_ids[i], d]
+            rows += 1
+        begin, stop = bounds[i], bounds[i + 1]
+        first = begin if not whole[i] else stop
+        for left in range(first, stop):
+            if (text[left] & 0xC0) == 0x80:  # inside a character
+                continue
+            right, n_chars = left, 1
+            while right < stop and n_chars <= max_n:
+                right += 1
+                while right < stop and (text[right] & 0xC0) == 0x80:
+                    right += 1
+                if n_chars >= min_n and not (n_chars == 1 and (left == begin or right == stop)):
+                    row = n_words + np.int64(_hash(text, left, right) % np.uint32(n_buckets))
+                    for d in range(dim):
+                        out[i, d] += matrix[row, d]
+                    rows += 1
+                n_chars += 1
+        for d in range(dim):
+            out[i, d] /= np.float32(max(rows, 1))
+    return out
+
+
+def _joined(strings: Sequence[bytes], left: bytes = b"", right: bytes = b"") -> tuple[NDArray, NDArray]:
+    lengths = np.fromiter((len(s) for s in strings), np.int64, len(strings)) + len(left) + len(right)
+    text = np.frombuffer(b"".join(left + s + right for s in strings), np.uint8)
+    return text, np.concatenate([np.zeros(1, np.int64), np.cumsum(lengths)])
+
+
+class FastTextVectors:
+    """A fastText model as vectors for any string, read from disk row by row as strings are asked for.
+
+    Made by :func:`open_fasttext` or :func:`align.fasttext_training.train_fasttext`.
+
+    Attributes
+    ----------
+    path : Path
+    dim, n_words, n_buckets, min_n, max_n : int
+        Width, vocabulary size, hash buckets, shortest and longest n-gram in characters.
+    counts : ndarray of int64, shape (n_words,)
+        Occurrences in the training text.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        data: NDArray[np.uint8],
+        starts: NDArray[np.int64],
+        lengths: NDArray[np.int64],
+        counts: NDArray[np.int64],
+        matrix: NDArray[np.float32],
+        min_n: int,
+        max_n: int,
+    ) -> None:
+        self.path, self.counts, self.min_n, self.max_n = path, counts, min_n, max_n
+        self.n_words, self.dim = len(counts), matrix.shape[1]
+        self.n_buckets = matrix.shape[0] - self.n_words
+        self._data, self._starts, self._lengths, self._matrix = data, starts, lengths, matrix
+
+    def __repr__(self) -> str:
+        return f"FastTextVectors({str(self.path)!r}, n_words={self.n_words}, dim={self.dim})"
+
+    @cached_property
+    def words(self) -> tuple[str, ...]:
+        """The vocabulary, most frequent first; bytes that are not UTF-8 become U+FFFD."""
+        return tuple(
+            self._data[start : start + length].tobytes().decode("utf-8", "replace")
+            for start, length in zip(self._starts[: self.n_words], self._lengths[: self.n_words], strict=True)
+        )
+
+    @cached_property
+    def _slots(self) -> NDArray[np.int32]:
+        n_slots = 1 << max(4, (2 * self.n_words).bit_length())
+        return _build_table(self._data, self._starts, self._lengths, self.n_words, n_slots)
+
+    def indices_of(self, strings: Sequence[str | bytes]) -> NDArray[np.int64]:
+        """Vocabulary index of every string, -1 where it is not a word of the vocabulary."""
+        text, bounds = _joined([as_bytes(s) for s in strings])
+        return _find(self._data, self._starts, self._lengths, self._slots, text, bounds)
+
+    def vectors_of(self, strings: Sequence[str | bytes]) -> NDArray[np.float32]:
+        """Vectors of any strings, from the rows of the word and of its n-grams.
+
+        Parameters
+        ----------
+        strings : sequence of str or UTF-8 bytes
+
+        Returns
+        -------
+        ndarray of float32, shape (len(strings), dim)
+            A row of zeros where a string has neither a row nor an n-gram.
+
+        Raises
+        ------
+        InputError
+            If a row that is touched holds NaN or infinity.
+
+        Notes
+        -----
+        Only the touched rows are read: about ``4 * dim`` bytes for each n-gram.
+        """
+        texts = [as_bytes(s) for s in strings]
+        inner, inner_bounds = _joined(texts)
+        ids = _find(self._data, self._starts, self._lengths, self._slots, inner, inner_bounds)
+        marked, bounds = _joined(texts, b"<", b">")
+        whole = np.fromiter((t == _END_OF_SENTENCE for t in texts), np.bool_, len(texts))
+        out = _mean_rows(
+            self._matrix, ids, whole, marked, bounds, self.n_words, self.n_buckets, self.min_n, self.max_n
+        )
+        finite = np.isfinite(out).all(axis=1)
+        if not finite.all():
+            bad = texts[int(np.argmin(finite))].decode("utf-8", "replace")
+            raise InputError("the model holds NaN or infinity", where=self.path, got=f"vector of {bad!r}")
+        return out
+
+    def table(self, limit: int | None = None) -> WordVectors:
+        """The most frequent ``limit`` words with their vectors as an array; other strings still resolve."""
+        words = self.words[:limit]
+        return WordVectors(words, self.vectors_of(words), counts=self.counts[:limit], subword=self)
+
+
+def open_fasttext(path: str | os.PathLike[str]) -> FastTextVectors:
+    """Open a fastText ``.bin`` model (format version 11 or 12) without reading its matrix.
+
+    Parameters
+    ----------
+    path : path of a model as ``save_model`` writes it, for example ``cc.sw.300.bin``
+
+    Returns
+    -------
+    FastTextVectors
+        Its vectors equal those of the library's ``get_word_vector``.
+
+    Raises
+    ------
+    InputError
+        For a missing file, a quantised model (``.ftz``), a file of another kind, and a truncated one.
+
+    Notes
+    -----
+    Reads the header and scans the dictionary: about 50 ms for two million words. The matrix stays on disk.
+    """
+    path = existing_file(path)
+    data = np.memmap(path, np.uint8, mode="r")
+    if data.size < 4 or int(data[:4].view("<i4")[0]) != _MAGIC:
+        raise InputError(
+            "not a fastText model", where=path, wanted="a .bin file written by fastText's save_model"
+        )
+    if data.size < _HEADER.size:
+        raise _truncated(path, data.size, _HEADER.size)
+    fields = _HEADER.unpack(data[: _HEADER.size].tobytes())
+    version, dim, model = fields[1], fields[2], fields[9]
+    min_n, max_n = fields[11], fields[12]
+    n_entries, n_words, pruned = fields[15], fields[16], fields[19]
+    if version not in _VERSIONS:
+        raise InputError("unknown version of the fastText format", where=path, got=version, wanted=_VERSIONS)
+    if version == 11 and model == _SUPERVISED:
+        max_n = 0  # such models were trained without character n-grams
+    starts, lengths, counts = _scan_dictionary(data, _HEADER.size, n_entries)
+    if lengths[-1] < 0:
+        raise _truncated(path, data.size, "a whole dictionary")
+    at = int(starts[-1]) + 8 * max(pruned, 0)
+    if at + 17 > data.size:
+        raise _truncated(path, data.size, at + 17)
+    if data[at] or pruned >= 0:
+        raise InputError(
+            "a quantised fastText model does not hold exact vectors", where=path, hint="Use the .bin model"
+        )
+    n_rows, n_cols = struct.unpack("<2q", data[at + 1 : at + 17].tobytes())
+    end = at + 17 + 4 * n_rows * n_cols
+    if data.size < end + 17:
+        raise _truncated(path, data.size, end + 17)
+    n_out, out_cols = struct.unpack("<2q", data[end + 1 : end + 17].tobytes())
+    if not data[end] and data.size < end + 17 + 4 * n_out * out_cols:
+        raise _truncated(path, data.size, end + 17 + 4 * n_out * out_cols)
+    if n_cols != dim or n_rows < n_words + (max_n > 0):
+        raise InputError(
+            "the matrix does not fit the header",
+            where=path,
+            got=f"{n_rows} x {n_cols}",
+            wanted=f"... x {dim}",
+        )
+    matrix = np.ndarray((n_rows, n_cols), "<f4", buffer=data, offset=at + 17)
+    return FastTextVectors(
+        path,
+        data=data,
+        starts=starts,
+        lengths=lengths,
+        counts=counts[:n_words],
+        matrix=matrix,
+        min_n=min_n,
+        max_n=max_n,
+    )
+
+
+def _truncated(path: Path, got: int, wanted: object) -> InputError:
+    size = f"{wanted} bytes" if isinstance(wanted, int) else wanted
+    return InputError(
+        "the fastText model is truncated",
+        where=path,
+        got=f"{got} bytes",
+        wanted=size,
+        hint="Copy or download it again",
+    )
