@@ -195,6 +195,11 @@ class FastTextVectors:
     def __repr__(self) -> str:
         return f"FastTextVectors({str(self.path)!r}, n_words={self.n_words}, dim={self.dim})"
 
+    @property
+    def has_subwords(self) -> bool:
+        """Whether strings that are not words have vectors too."""
+        return self.max_n > 0
+
     @cached_property
     def words(self) -> tuple[str, ...]:
         """The vocabulary, most frequent first; bytes that are not UTF-8 become U+FFFD."""

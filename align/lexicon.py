@@ -52,11 +52,12 @@ class Lexicon:
         Three forms a side make nine pairs of each, and equal forms count again: a lower-case pair weighs four
         for itself, as in the WECHSEL implementation's fit of the rotation.
         """
-        forms: dict[str, tuple[str, str, str]] = {}
-        for pair in self.pairs:
-            for word in pair:
-                forms[word] = (word, word.lower(), word.title())
-        return Counter((s, t) for src, tgt in self.pairs for s in forms[src] for t in forms[tgt])
+        return Counter((s, t) for src, tgt in self.pairs for s in case_forms(src) for t in case_forms(tgt))
+
+
+def case_forms(word: str) -> tuple[str, str, str]:
+    """A word as written, in lower case and in title case."""
+    return word, word.lower(), word.title()
 
 
 def read_lexicon(

@@ -31,6 +31,10 @@ class Vectors(Protocol):
     @property
     def counts(self) -> NDArray[np.int64] | None: ...
 
+    @property
+    def has_subwords(self) -> bool:
+        """Whether strings that are not words have vectors too."""
+
     def indices_of(self, strings: Sequence[str | bytes]) -> NDArray[np.int64]:
         """Vocabulary index of every string, -1 where it is not a word of the vocabulary."""
 
@@ -89,6 +93,11 @@ class WordVectors:
     def dim(self) -> int:
         """Width of the vectors."""
         return int(self.matrix.shape[1])
+
+    @property
+    def has_subwords(self) -> bool:
+        """Whether strings that are not among the words have vectors too."""
+        return self.subword is not None
 
     @cached_property
     def index(self) -> dict[str, int]:

@@ -1,0 +1,6 @@
+"""Linear maps between embedding spaces, one file a family."""
+
+from align.mapping.linear import LinearMap
+from align.mapping.procrustes import procrustes
+
+__all__ = ["LinearMap", "procrustes"]
