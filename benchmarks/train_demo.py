@@ -1,0 +1,424 @@
+"""Train the embedded source model: ``python -m benchmarks.train_demo --out DIR``.
+
+A small English masked language model in RoBERTa's layout, from public-domain text only: the English novels of
+ELTeC (1840-1920) and four public-domain English Bibles. The same command with the same seed, versions and
+number of threads gives the same model.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import RobertaConfig, RobertaForMaskedLM, RobertaTokenizerFast
+from transformers.utils.logging import disable_progress_bar
+
+from align.errors import InputError
+from benchmarks.record import machine
+
+SHARED = Path(os.environ.get("VOCAB_TRANSFER_SHARED", Path(__file__).parents[2] / "shared"))
+BIBLES = ("KJV", "ASV1901", "WEBP", "BSB")
+# whole novels, and the same books of every Bible: the translations are too alike to hold out one of them
+HELD_OUT_NOVELS = ("ENG18610_Eliot", "ENG18900_Doyle", "ENG19020_Nesbit", "ENG19150_Buchan")
+HELD_OUT_BOOKS = ("RUT", "ACT")
+SENTENCE_END = re.compile(
+    r"(?<!Mr\.)(?<!Mrs\.)(?<!Dr\.)(?<!St\.)(?:(?<=[.!?])|(?<=[.!?][\"'”’]))\s+(?=[\"'“‘(]?[A-Z])"
+)
+BOS, PAD, EOS = 0, 1, 2
+N_SPECIAL = 4  # <s> <pad> </s> <unk> come first, <mask> last, as in RoBERTa
+
+
+@dataclass(frozen=True)
+class Options:
+    """Everything that decides what is trained; recorded in training.json."""
+
+    steps: int = 5000
+    seed: int = 0
+    threads: int = 2
+    vocab_size: int = 8000
+    hidden_size: int = 128
+    layers: int = 4
+    heads: int = 4
+    intermediate_size: int = 384
+    max_length: int = 128
+    batch_tokens: int = 4096
+    learning_rate: float = 2.5e-3
+    warmup: float = 0.05
+    weight_decay: float = 0.01
+    clip_norm: float = 1.0
+    mask_rate: float = 0.2
+    validation_mask_rate: float = 0.15
+    cooccurrence_window: int = 5
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Token rows without their ``<s>`` and ``</s>``: row i is ``ids[starts[i]:starts[i + 1]]``."""
+
+    ids: np.ndarray
+    starts: np.ndarray
+
+    @property
+    def lengths(self) -> np.ndarray:
+        return np.diff(self.starts)
+
+
+def documents(shared: Path) -> dict[str, list[str]]:
+    """Paragraphs (or verses) by document: a novel, or one book of one Bible."""
+    docs: dict[str, list[str]] = {}
+    paths = [shared / "data/corpora/eltec/eng.tsv.gz"]
+    paths += [shared / f"data/bible/eng_{name}.tsv.gz" for name in BIBLES]
+    for path in paths:
+        if not path.is_file():
+            raise InputError(
+                "a training text is missing",
+                where=path,
+                hint="set VOCAB_TRANSFER_SHARED to the evaluation data",
+            )
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            for line in lines:
+                *head, text = line.rstrip("\n").split("\t")
+                key = head[1] if len(head) == 2 else f"{path.name[4:-7]}.{head[0].split('.')[0]}"
+                docs.setdefault(key, []).append(" ".join(text.split()))
+    return docs
+
+
+def is_held_out(document: str) -> bool:
+    return document in HELD_OUT_NOVELS or document.split(".")[-1] in HELD_OUT_BOOKS
+
+
+def train_tokenizer(docs: dict[str, list[str]], vocab_size: int, max_length: int) -> RobertaTokenizerFast:
+    """Byte-level BPE; ``<mask>`` takes the last id, as in RoBERTa."""
+    bpe = Tokenizer(models.BPE())
+    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    bpe.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocab_size - 1,
+        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    bpe.train_from_iterator((text for texts in docs.values() for text in texts), trainer)
+    state = json.loads(bpe.to_str())["model"]
+    return RobertaTokenizerFast(
+        vocab=state["vocab"] | {"<mask>": len(state["vocab"])},
+        merges=[tuple(pair) for pair in state["merges"]],
+        model_max_length=max_length,
+    )
+
+
+def pack(docs: dict[str, list[str]], tokenizer: RobertaTokenizerFast, max_length: int, seed: int) -> Rows:
+    """Whole sentences, one after another, until a length drawn for each row is reached.
+
+    The lengths are drawn log-uniformly: single sentences are what the demo feeds, and short rows train faster.
+    """
+    rng = np.random.default_rng(seed)
+    backend = tokenizer.backend_tokenizer
+    parts: list[np.ndarray] = []
+    for texts in docs.values():
+        sentences = [sentence for text in texts for sentence in SENTENCE_END.split(text) if sentence]
+        # inside a row a sentence follows a space, at its start it does not: both spellings are tokenized
+        spaced = backend.encode_batch_fast([" " + s for s in sentences], add_special_tokens=False)
+        initial = backend.encode_batch_fast(sentences, add_special_tokens=False)
+        row: list[int] = []
+        limit = 0
+        for i in range(len(sentences)):
+            if not row:
+                limit = round(np.exp(rng.uniform(np.log(8), np.log(max_length - 2))))
+                row = list(initial[i].ids)
+            else:
+                row += spaced[i].ids
+            if len(row) >= limit or i == len(sentences) - 1:
+                parts.append(np.array(row[: max_length - 2], dtype=np.int16))
+                row = []
+    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
+    return Rows(np.concatenate(parts), starts)
+
+
+def embed_cooccurrence(rows: Rows, vocab_size: int, *, dim: int, window: int, seed: int) -> np.ndarray:
+    """First word embeddings: a truncated SVD of the tokens' positive pointwise mutual information.
+
+    With hardly more than one pass over the text the transformer alone would leave rare rows near their random
+    start. Levy & Goldberg (2014), with the square root of the singular values; O(V^2) memory, V = 8,000.
+    """
+    row_of = np.repeat(np.arange(len(rows.lengths)), rows.lengths)
+    counts = np.zeros(vocab_size * vocab_size, dtype=np.float32)
+    for distance in range(1, window + 1):
+        same = row_of[distance:] == row_of[:-distance]
+        pairs = rows.ids[:-distance][same].astype(np.int64) * vocab_size + rows.ids[distance:][same]
+        # nearer pairs weigh more, as word2vec's drawn windows do
+        counts += (np.bincount(pairs, minlength=len(counts)) * ((window + 1 - distance) / window)).astype(
+            np.float32
+        )
+    joint = counts.reshape(vocab_size, vocab_size)
+    joint = joint + joint.T
+    marginal = np.maximum(joint.sum(axis=1), 1.0)
+    smoothed = marginal**0.75
+    smoothed /= smoothed.sum()
+    with np.errstate(divide="ignore"):
+        ppmi = np.maximum(np.log(joint / marginal[:, None] / smoothed), 0.0)
+    rng = np.random.default_rng(seed)
+    basis = np.linalg.qr(ppmi @ rng.standard_normal((vocab_size, dim + 40)).astype(np.float32))[0]
+    for _ in range(4):
+        basis = np.linalg.qr(ppmi @ (ppmi.T @ basis))[0]
+    u, s, _ = np.linalg.svd(basis.T @ ppmi, full_matrices=False)
+    vectors = (basis @ u)[:, :dim] * np.sqrt(s[:dim])
+    # spread the variance over all coordinates: LayerNorm and the heads treat coordinates alike
+    vectors = vectors @ np.linalg.qr(rng.standard_normal((dim, dim)))[0]
+    vectors -= vectors[N_SPECIAL:].mean(axis=0)
+    vectors *= 0.05 / vectors.std()
+    unseen = joint.sum(axis=1) == 0
+    vectors[unseen] = rng.standard_normal((unseen.sum(), dim)) * 0.02
+    return vectors.astype(np.float32)
+
+
+def sinusoids(options: Options) -> np.ndarray:
+    """First position embeddings (Vaswani et al. 2017): neighbours can be attended to from the first step."""
+    position = np.arange(options.max_length + 2)[:, None]
+    half = options.hidden_size // 2
+    angle = position / 10000.0 ** (np.arange(half) / half)
+    table = 0.05 * np.concatenate([np.sin(angle), np.cos(angle)], axis=1)
+    table[PAD] = 0.0
+    return table.astype(np.float32)
+
+
+def build_model(options: Options, rows: Rows) -> RobertaForMaskedLM:
+    """A RoBERTa whose embeddings start from co-occurrence and whose output bias starts from log frequency."""
+    torch.manual_seed(options.seed)
+    config = RobertaConfig(
+        vocab_size=options.vocab_size,
+        hidden_size=options.hidden_size,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.heads,
+        intermediate_size=options.intermediate_size,
+        max_position_embeddings=options.max_length + 2,
+        type_vocab_size=1,
+        hidden_dropout_prob=0.0,
+        attention_probs_dropout_prob=0.0,
+        # 0.02 is made for a width of 768; this has the same share of 1 / sqrt(width)
+        initializer_range=0.045,
+        bos_token_id=BOS,
+        pad_token_id=PAD,
+        eos_token_id=EOS,
+    )
+    model = RobertaForMaskedLM(config)
+    vectors = embed_cooccurrence(
+        rows,
+        options.vocab_size,
+        dim=options.hidden_size,
+        window=options.cooccurrence_window,
+        seed=options.seed,
+    )
+    frequency = np.bincount(rows.ids, minlength=options.vocab_size) + 1.0
+    with torch.no_grad():
+        vectors[PAD] = 0.0
+        model.roberta.embeddings.word_embeddings.weight.copy_(torch.from_numpy(vectors))
+        model.roberta.embeddings.position_embeddings.weight.copy_(torch.from_numpy(sinusoids(options)))
+        model.lm_head.bias.copy_(torch.from_numpy(np.log(frequency / frequency.sum())))
+    return model
+
+
+def batches(
+    rows: Rows, order: np.ndarray, batch_tokens: int, rng: np.random.Generator | None
+) -> Iterator[np.ndarray]:
+    """Padded ``(n, length)`` id arrays; rows of like length stand together, in pools, so that little is padding."""
+    pool_size = 4096
+    for at in range(0, len(order), pool_size):
+        pool = order[at : at + pool_size]
+        pool = pool[np.argsort(rows.lengths[pool], kind="stable")]
+        groups: list[list[int]] = [[]]
+        for row in pool:
+            length = rows.lengths[row] + 2
+            if (len(groups[-1]) + 1) * length > batch_tokens:
+                groups.append([])
+            groups[-1].append(row)
+        for g in rng.permutation(len(groups)) if rng is not None else range(len(groups)):
+            width = rows.lengths[groups[g]].max() + 2
+            batch = np.full((len(groups[g]), width), PAD, dtype=np.int64)
+            for i, row in enumerate(groups[g]):
+                ids = rows.ids[rows.starts[row] : rows.starts[row + 1]]
+                batch[i, 0], batch[i, 1 : len(ids) + 1], batch[i, len(ids) + 1] = BOS, ids, EOS
+            yield batch
+
+
+def endless(rows: Rows, batch_tokens: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    while True:
+        yield from batches(rows, rng.permutation(len(rows.lengths)), batch_tokens, rng)
+
+
+def mask(
+    batch: np.ndarray, rate: float, mask_id: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """BERT's corruption: of the chosen places 80 % become ``<mask>``, 10 % a random token, 10 % stay."""
+    chosen = (rng.random(batch.shape) < rate) & (batch >= N_SPECIAL)
+    kind = rng.random(batch.shape)
+    corrupted = batch.copy()
+    corrupted[chosen & (kind < 0.8)] = mask_id
+    swap = chosen & (kind >= 0.9)
+    corrupted[swap] = rng.integers(N_SPECIAL, mask_id, swap.sum())
+    return corrupted, chosen
+
+
+def masked_scores(
+    model: RobertaForMaskedLM, batch: np.ndarray, corrupted: np.ndarray, chosen: np.ndarray
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits at the chosen places only (the head is most of the work), and the tokens that belong there."""
+    ids = torch.from_numpy(corrupted)
+    attention = (ids != PAD).long()
+    hidden = model.roberta(input_ids=ids, attention_mask=attention).last_hidden_state
+    where = torch.from_numpy(chosen)
+    return model.lm_head(hidden[where]), torch.from_numpy(batch)[where]
+
+
+@torch.no_grad()
+def validate(
+    model: RobertaForMaskedLM, rows: Rows, options: Options, mask_id: int, n_rows: int
+) -> tuple[float, float]:
+    """Mean masked-token loss (nats) and accuracy over evenly spread held-out rows; the same masks every time."""
+    rng = np.random.default_rng(12345)
+    order = np.unique(np.linspace(0, len(rows.lengths) - 1, n_rows).astype(int))
+    loss, correct, total = 0.0, 0, 0
+    for batch in batches(rows, order, options.batch_tokens, None):
+        corrupted, chosen = mask(batch, options.validation_mask_rate, mask_id, rng)
+        scores, wanted = masked_scores(model, batch, corrupted, chosen)
+        loss += torch.nn.functional.cross_entropy(scores, wanted, reduction="sum").item()
+        correct += int((scores.argmax(-1) == wanted).sum())
+        total += len(wanted)
+    return loss / total, correct / total
+
+
+def save(
+    model: RobertaForMaskedLM, tokenizer: RobertaTokenizerFast, record: dict[str, Any], out: Path
+) -> None:
+    """Write the model in float16, the tokenizer and training.json."""
+    weights = {key: value.half() for key, value in model.state_dict().items()}
+    half = RobertaForMaskedLM(model.config).half()
+    half.load_state_dict(weights)
+    half.config.dtype = torch.float16
+    half.save_pretrained(out)
+    (out / "generation_config.json").unlink(missing_ok=True)
+    tokenizer.save_pretrained(out)
+    (out / "training.json").write_text(json.dumps(record, indent=1) + "\n")
+
+
+def train(options: Options, shared: Path, out: Path) -> dict[str, Any]:
+    """Train, writing a usable model at every tenth of the way; returns what training.json holds."""
+    start = time.perf_counter()
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(True)
+    disable_progress_bar()
+    docs = documents(shared)
+    held_out = {key: texts for key, texts in docs.items() if is_held_out(key)}
+    training = {key: texts for key, texts in docs.items() if key not in held_out}
+    tokenizer = train_tokenizer(training, options.vocab_size, options.max_length)
+    mask_id = tokenizer.mask_token_id
+    rows = pack(training, tokenizer, options.max_length, options.seed)
+    held_out_rows = pack(held_out, tokenizer, options.max_length, options.seed)
+    model = build_model(options, rows)
+    optimizer = torch.optim.AdamW(
+        model.parameters(),
+        lr=options.learning_rate,
+        betas=(0.9, 0.98),
+        weight_decay=options.weight_decay,
+        fused=True,
+    )
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer,
+        options.learning_rate,
+        total_steps=options.steps,
+        pct_start=options.warmup,
+        cycle_momentum=False,
+    )
+    record: dict[str, Any] = {
+        "options": asdict(options),
+        "corpus": {
+            "training": [f"ELTeC English, level 1: {sum('.' not in d for d in training)} novels"]
+            + [f"Bible: {name}" for name in BIBLES],
+            "held_out": [*HELD_OUT_NOVELS, *(f"{book} of each Bible" for book in HELD_OUT_BOOKS)],
+            "training_words": n_words(training),
+            "held_out_words": n_words(held_out),
+            "training_tokens": len(rows.ids),
+            "held_out_tokens": len(held_out_rows.ids),
+        },
+        "parameters": model.num_parameters(),
+        "preparation_s": round(time.perf_counter() - start, 1),
+        "machine": machine(),
+        "curve": [],
+    }
+    print(json.dumps({key: record[key] for key in ("corpus", "parameters", "preparation_s")}), flush=True)
+    rng = np.random.default_rng(options.seed)
+    every = max(1, options.steps // 40)
+    recent: list[float] = []
+    n_tokens = 0
+    begin = time.perf_counter()
+    for step, batch in enumerate(endless(rows, options.batch_tokens, rng), start=1):
+        corrupted, chosen = mask(batch, options.mask_rate, mask_id, rng)
+        scores, wanted = masked_scores(model, batch, corrupted, chosen)
+        loss = torch.nn.functional.cross_entropy(scores, wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), options.clip_norm)
+        optimizer.step()
+        schedule.step()
+        recent.append(loss.item())
+        n_tokens += int((batch != PAD).sum())
+        if not math.isfinite(recent[-1]):
+            raise InputError(
+                "training diverged", got=f"loss {recent[-1]} at step {step}", hint="lower the learning rate"
+            )
+        if step == 1 or step % every == 0 or step == options.steps:
+            held_out_loss, accuracy = validate(model, held_out_rows, options, mask_id, 600)
+            point = {
+                "step": step,
+                "train_loss": round(float(np.mean(recent)), 4),
+                "validation_loss": round(held_out_loss, 4),
+                "validation_accuracy": round(accuracy, 4),
+                "time_s": round(time.perf_counter() - begin, 1),
+            }
+            recent = []
+            record["curve"].append(point)
+            record["tokens_seen"] = n_tokens
+            print(json.dumps(point), flush=True)
+            if len(record["curve"]) % 4 == 0:
+                save(model, tokenizer, record, out)
+        if step == options.steps:
+            break
+    final_loss, final_accuracy = validate(model, held_out_rows, options, mask_id, len(held_out_rows.lengths))
+    record["final"] = {
+        "validation_loss": round(final_loss, 4),
+        "validation_accuracy": round(final_accuracy, 4),
+        "uniform_loss": round(math.log(options.vocab_size), 4),
+        "training_s": round(time.perf_counter() - begin, 1),
+    }
+    save(model, tokenizer, record, out)
+    return record
+
+
+def n_words(docs: dict[str, list[str]]) -> int:
+    return sum(len(text.split()) for texts in docs.values() for text in texts)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
+    parser.add_argument("--steps", type=int, default=Options.steps)
+    parser.add_argument("--seed", type=int, default=Options.seed)
+    parser.add_argument("--out", type=Path, default=Path("out/demo-model"), help="directory that is written")
+    flags = parser.parse_args()
+    record = train(Options(steps=flags.steps, seed=flags.seed), SHARED, flags.out)
+    print(json.dumps(record["final"]))
+
+
+if __name__ == "__main__":
+    main()
