@@ -196,10 +196,13 @@ def _local(name_or_path: str | PathLike[str], *, revision: str | None) -> Resolv
     if path.is_file():
         raise InputError("a file where a model's directory was expected", where=name)
     looks_like_path = (
-        path.is_absolute() or name.startswith((".", "~")) or name.endswith("/") or name.count("/") > 1
+        path.is_absolute()
+        or name.startswith((".", "~"))
+        or name.endswith(("/", ".json"))
+        or name.count("/") > 1
     )
     if looks_like_path or isinstance(name_or_path, Path):
-        raise InputError("no such directory", where=name)
+        raise InputError("no such file or directory", where=name)
     return None
 
 
@@ -226,6 +229,7 @@ def _from_hub(
     weights: bool,
 ) -> ResolvedModel:
     from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError
 
     repo = ALIASES.get(name.lower(), name)
     offline = is_offline() if offline is None else offline
@@ -243,6 +247,9 @@ def _from_hub(
             ignore_patterns=_NOT_WANTED,
             local_files_only=cached_only,
         )
+        if cached_only and not _is_enough(Path(path), weights=weights):
+            # newer versions of huggingface_hub refuse a part of a snapshot by themselves
+            raise LocalEntryNotFoundError("only a part of it is in the cache")
         return Path(path)
 
     try:
@@ -340,7 +347,7 @@ def _near(name: str) -> str:
     known = {alias: alias for alias in ALIASES} | {repo.lower(): repo for repo in ALIASES.values()}
     near = difflib.get_close_matches(name.lower(), known, n=3, cutoff=0.6)
     if near:
-        return f"Did you mean {' or '.join(known[n] for n in near)}?"
+        return f"Perhaps {' or '.join(known[n] for n in near)} is meant"
     return f"Known short names: {', '.join([DEMO, *ALIASES])}"
 
 

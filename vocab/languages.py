@@ -74,7 +74,7 @@ def language(code_or_name: str) -> Language:
         raise UsageError(
             f"unknown language {asked!r}",
             wanted="a code such as `sw` or `swa`, or an English name",
-            hint=f"Did you mean {' or '.join(near)}?" if near else None,
+            hint=f"Perhaps {' or '.join(near)} is meant" if near else None,
         )
 
     own_code, own_name = tag.language, _name(tag.language)

@@ -155,7 +155,7 @@ def test_nobody_answers(hub: FakeHub) -> None:
         UnavailableError, match=rf"not in the cache .*, and {hub.url} failed: ConnectError"
     ) as caught:
         resolve_model("robreta")
-    assert "Did you mean roberta" in str(caught.value)
+    assert "Perhaps roberta" in str(caught.value)
     hub.start(hub.port)
 
 
@@ -177,7 +177,7 @@ def test_server_in_trouble(hub: FakeHub) -> None:
 def test_unknown_names(hub: FakeHub) -> None:
     with pytest.raises(InputError, match="no model FacebookAI/robreta-base at http://127") as caught:
         resolve_model("FacebookAI/robreta-base")
-    assert "Did you mean FacebookAI/roberta-base" in str(caught.value)
+    assert "Perhaps FacebookAI/roberta-base" in str(caught.value)
     with pytest.raises(InputError, match="Known short names: demo, albert, bert"):
         resolve_model("zzzzzzzz")
     with pytest.raises(InputError, match="'two words' is neither a directory nor the name of a model"):
@@ -301,10 +301,10 @@ def test_local_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_local_directories_that_are_no_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(InputError, match="no such directory"):
+    with pytest.raises(InputError, match="no such file or directory"):
         resolve_model(tmp_path / "gone")
-    for asked in ("./gone", "../gone", "~/gone-and-lost", "gone/", "a/b/c"):
-        with pytest.raises(InputError, match="no such directory"):
+    for asked in ("./gone", "../gone", "~/gone-and-lost", "gone/", "gone.json", "a/b/c"):
+        with pytest.raises(InputError, match="no such file or directory"):
             resolve_model(asked)
     file = tmp_path / "model.safetensors"
     file.write_bytes(b"x")
