@@ -86,8 +86,17 @@ def load_tokenizer(path: str | PathLike[str], *, trust_remote_code: bool = False
                 where=path,
                 hint="Allow it: --trust-remote-code",
             ) from problem
+        hint = None
+        if any(path.glob("*.model")):
+            hint = (
+                "Where the packages sentencepiece and protobuf are installed, "
+                "`AutoTokenizer.from_pretrained(DIR).save_pretrained(DIR)` writes one"
+            )
         raise InputError(
-            f"the tokenizer cannot be loaded: {_one_line(problem)}", where=path, wanted="tokenizer.json"
+            f"the tokenizer cannot be loaded: {_one_line(problem)}",
+            where=path,
+            wanted="tokenizer.json",
+            hint=hint,
         ) from problem
     if not getattr(loaded, "is_fast", False):
         raise InputError(

@@ -167,3 +167,10 @@ def test_single_file_with_its_config_beside_it(tmp_path: Path) -> None:
     path = _directory(tmp_path, _bytelevel(), "RobertaTokenizer", model_max_length=77, pad_token="</s>")
     loaded = load_tokenizer(path / "tokenizer.json")
     assert (loaded.pad_token, loaded.model_max_length) == ("</s>", 77)
+
+
+def test_sentencepiece_model_alone_says_how_to_convert(tmp_path: Path) -> None:
+    path = _directory(tmp_path, None, "XLMRobertaTokenizer")
+    (path / "sentencepiece.bpe.model").write_bytes(b"\x00 no model")
+    with pytest.raises(InputError, match=r"save_pretrained\(DIR\)` writes one"):
+        load_tokenizer(path)
