@@ -242,10 +242,10 @@ class Vocabulary:
 
         return segment(self, surfaces)
 
-    def encode(self, texts: Sequence[str]) -> list[NDArray[np.int32]]:
+    def encode(self, texts: Sequence[str]) -> list[list[int]]:
         """Ids of texts without special tokens; the library's threads do the work."""
         encodings = self.tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
-        return [np.array(encoding.ids, dtype=np.int32) for encoding in encodings]
+        return [encoding.ids for encoding in encodings]
 
 
 def spelled_bytes(token: str) -> bytes:

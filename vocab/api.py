@@ -1,0 +1,114 @@
+"""The library's two entries over one core: names, or loaded objects."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from vocab.options import Device, DType, Lines, Norm, TransferOptions
+from vocab.pipeline import TransferResult, execute, loaded_source, prepare
+from vocab.progress import Progress
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+_DEFAULT = TransferOptions()
+
+
+def transfer(
+    src: str | Path,
+    tgt: str = _DEFAULT.tgt,
+    *,
+    method: str = _DEFAULT.method,
+    vocab_size: int | None = _DEFAULT.vocab_size,
+    tokenizer: str | None = _DEFAULT.tokenizer,
+    parallel: tuple[Lines, Lines] | None = _DEFAULT.parallel,
+    corpus: Sequence[Lines] = _DEFAULT.corpus,
+    src_corpus: Sequence[Lines] = _DEFAULT.src_corpus,
+    lexicon: Path | None = _DEFAULT.lexicon,
+    src_vectors: Path | None = _DEFAULT.src_vectors,
+    tgt_vectors: Path | None = _DEFAULT.tgt_vectors,
+    src_lang: str = _DEFAULT.src_lang,
+    norm: Norm = _DEFAULT.norm,
+    seed: int = _DEFAULT.seed,
+    revision: str | None = _DEFAULT.revision,
+    device: Device = _DEFAULT.device,
+    dtype: DType = _DEFAULT.dtype,
+    pad_to_multiple_of: int | None = _DEFAULT.pad_to_multiple_of,
+    progress: Progress | None = None,
+) -> TransferResult:
+    """Move a model to a new language.
+
+    Parameters
+    ----------
+    src : str or path
+        ``demo``, an alias such as ``roberta``, ``org/name`` on the hub, or a local directory.
+    tgt : str
+        Target language: ISO 639 code or English name.
+    method : str
+        A name of :data:`vocab.methods.METHODS`; ``auto`` picks from the material given.
+    vocab_size : int, optional
+        Size of the new vocabulary; chosen from the text by default.
+    tokenizer : str, optional
+        Use this tokenizer (directory, tokenizer.json or ``org/name``) instead of training one.
+    parallel : (source, target), optional
+        Sentence pairs: two line-aligned files, or two sequences of sentences.
+    corpus, src_corpus : sequence of paths or of sequences of lines
+        Text of the target and of the source language.
+    lexicon, src_vectors, tgt_vectors : path, optional
+        Bilingual lexicon (TSV) and word vectors (.bin, .vec) of the two languages.
+    norm, seed, revision, device, dtype, pad_to_multiple_of
+        See :class:`vocab.options.TransferOptions`.
+    progress : Progress, optional
+        Hears of the stages.
+
+    Returns
+    -------
+    TransferResult
+        ``.plan`` and ``.tokenizer``; ``.save(folder)`` writes the finished model directory.
+
+    Raises
+    ------
+    ToolkitError
+        See :func:`vocab.pipeline.prepare` and :mod:`vocab.training`.
+
+    Notes
+    -----
+    The model's weights are not loaded; saving rewrites only the tensors with the vocabulary's dimension.
+    """
+    options = TransferOptions(
+        src=str(src),
+        tgt=tgt,
+        method=method,
+        vocab_size=vocab_size,
+        tokenizer=tokenizer,
+        parallel=parallel,
+        corpus=tuple(corpus),
+        src_corpus=tuple(src_corpus),
+        lexicon=lexicon,
+        src_vectors=src_vectors,
+        tgt_vectors=tgt_vectors,
+        src_lang=src_lang,
+        norm=norm,
+        seed=seed,
+        revision=revision,
+        device=device,
+        dtype=dtype,
+        pad_to_multiple_of=pad_to_multiple_of,
+    )
+    return execute(prepare(options, progress=progress))
+
+
+def transfer_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    options: TransferOptions,
+    *,
+    progress: Progress | None = None,
+) -> TransferResult:
+    """The same from a model and a tokenizer in memory; ``options.src`` is not read.
+
+    The model is saved once to a temporary directory, which is removed with the result.
+    """
+    return execute(prepare(options, source=loaded_source(model, tokenizer), progress=progress))

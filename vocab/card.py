@@ -1,0 +1,142 @@
+"""What a finished model says of itself: transfer.json for machines, README.md for people."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from importlib import metadata
+from typing import TYPE_CHECKING, Any
+
+from align import __version__
+
+if TYPE_CHECKING:
+    from vocab.pipeline import TransferResult
+
+SCHEMA = 1
+_PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "numba", "fasttext-wheel")
+
+
+def provenance(result: TransferResult) -> dict[str, Any]:
+    """Contents of transfer.json; the same inputs and seed give the same, but for ``utc`` and ``seconds``."""
+    prepared = result.prepared
+    return {
+        "schema": SCHEMA,
+        "tool": {"name": "vocab-transfer", "version": __version__},
+        "utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "source": {"name": prepared.source.name, "revision": prepared.source.revision},
+        "languages": {"source": prepared.src_lang.code, "target": prepared.tgt_lang.code},
+        "options": prepared.options.as_json(),
+        "decisions": [
+            {"what": decision.what, "value": decision.value, "why": decision.why}
+            for decision in result.decisions
+        ],
+        "inputs": prepared.materials.files,
+        "method": result.plan.method,
+        "method_options": dict(result.plan.options),
+        "norm": result.plan.norm,
+        "origins": [
+            {
+                "origin": share.origin,
+                "rows": share.n_rows,
+                "row_share": round(share.row_share, 6),
+                "text_share": None if share.text_share is None else round(share.text_share, 6),
+            }
+            for share in result.origins
+        ],
+        "tokenizer": {
+            "size": result.after.vocab_size,
+            "tokens_per_word": {
+                "before": round(result.before.tokens_per_word, 4),
+                "after": round(result.after.tokens_per_word, 4),
+            },
+            "bytes_per_token": {
+                "before": round(result.before.bytes_per_token, 4),
+                "after": round(result.after.bytes_per_token, 4),
+            },
+            "continued_words": round(result.after.continued_words, 4),
+            "unknown_rate": round(result.after.unknown_rate, 6),
+            "unreachable_tokens": len(result.after.unreachable),
+        },
+        "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
+        "packages": {
+            "python": platform.python_version(),
+            **{name: metadata.version(name) for name in _PACKAGES},
+        },
+    }
+
+
+def model_card(result: TransferResult, *, name: str) -> str:
+    """README.md of the model directory, with the front matter that the hub reads."""
+    prepared = result.prepared
+    language, method = prepared.tgt_lang, prepared.method
+    is_hub_id = prepared.source.revision is not None
+    front = [
+        "---",
+        f"language: {language.code}",
+        "library_name: transformers",
+        *([f"base_model: {prepared.source.name}", "base_model_relation: finetune"] if is_hub_id else []),
+        "tags:",
+        "- vocabulary-transfer",
+        "---",
+    ]
+    before, after = result.before, result.after
+    body = [
+        f"# {name}",
+        "",
+        f"`{prepared.source.name}` with a new {language.name} vocabulary of {after.vocab_size:,} tokens. "
+        "Only the tokenizer and what has the vocabulary's size (embeddings, head, bias) are new; "
+        "**it needs continued pretraining before use.** Its licence is that of the source model.",
+        "",
+        "## How the new rows were made",
+        "",
+        f"Method `{method.name}`: each new row is {method.summary}."
+        + (f" After {method.paper}." if method.paper else "")
+        + f" Rows it could say nothing about: {' then '.join(method.fallbacks) or 'none'}.",
+        "",
+        *markdown_table(
+            ("origin", "rows", "share of rows", "share of the text's tokens"),
+            [
+                (
+                    share.origin,
+                    f"{share.n_rows:,}",
+                    f"{share.row_share:.1%}",
+                    "" if share.text_share is None else f"{share.text_share:.1%}",
+                )
+                for share in result.origins
+            ],
+        ),
+        "",
+        "## The tokenizer on the target text",
+        "",
+        *markdown_table(
+            ("", "tokens per word", "bytes per token", "unknown"),
+            [
+                (
+                    label,
+                    f"{report.tokens_per_word:.2f}",
+                    f"{report.bytes_per_token:.2f}",
+                    f"{report.unknown_rate:.2%}",
+                )
+                for label, report in (("before", before), ("after", after))
+            ],
+        ),
+        "",
+        "## Some new rows",
+        "",
+        *(f"- {example}" for example in result.examples),
+        "",
+        "Details are in `transfer.json`; the weights of every row in `plan/` "
+        f"(`vocab-transfer explain {name} TOKEN`).",
+        "",
+    ]
+    return "\n".join([*front, "", *body])
+
+
+def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a Markdown table."""
+    return [
+        f"| {' | '.join(header)} |",
+        f"| {' | '.join('---' for _ in header)} |",
+        *(f"| {' | '.join(row)} |" for row in rows),
+    ]

@@ -1,0 +1,186 @@
+"""The material of a transfer: sentence pairs, text, lexicon, word vectors; given, bundled or fetched."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from align.errors import InputError, UnavailableError
+from vocab.languages import Language
+from vocab.options import Lines, TransferOptions
+from vocab.progress import Decisions, Progress
+from vocab.text import ParallelText, read_lines, read_parallel, read_parallel_tsv
+
+if TYPE_CHECKING:
+    from align.lexicon import Lexicon
+    from align.vectors import Vectors
+
+_HASH_LIMIT = 1 << 30  # bytes; hashing a 7 GB vector file would take longer than the transfer
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """What a transfer works with.
+
+    Parameters
+    ----------
+    parallel : ParallelText or None
+        Sentence pairs, source language first.
+    text, src_text : sequence of str
+        Lines of the target and of the source language, the sides of `parallel` included.
+    lexicon : Lexicon or None
+    src_vectors, tgt_vectors : Vectors or None
+    files : list of dict
+        Kind, name, size and SHA-256 of every file that was read, for the provenance.
+    """
+
+    parallel: ParallelText | None
+    text: Sequence[str]
+    src_text: Sequence[str]
+    lexicon: Lexicon | None
+    src_vectors: Vectors | None
+    tgt_vectors: Vectors | None
+    files: list[dict[str, Any]] = field(default_factory=list)
+
+
+def gather(
+    options: TransferOptions,
+    src_lang: Language,
+    tgt_lang: Language,
+    *,
+    decisions: Decisions,
+    progress: Progress,
+) -> Materials:
+    """Read what the options name; without any text, take what is bundled for the two languages.
+
+    Raises
+    ------
+    InputError
+        For files that cannot be used.
+    UnavailableError
+        When nothing was given and nothing is bundled, or a fetch fails.
+    """
+    files: list[dict[str, Any]] = []
+    pairs = _read_pairs(options, files)
+    text, src_text = (
+        [line for source in sources for line in _read_text(source, kind, files) if line.strip()]
+        for kind, sources in (("corpus", options.corpus), ("src-corpus", options.src_corpus))
+    )
+    if not pairs and not text:
+        bundled = _bundled_pairs(src_lang, tgt_lang)
+        if bundled is None and options.tokenizer is None:
+            raise UnavailableError(
+                f"no text in {tgt_lang.name} was given and none is bundled",
+                hint=f"pass --parallel train.{src_lang.code} train.{tgt_lang.code} or --corpus text.txt",
+            )
+        if bundled is not None:
+            pairs.append(bundled)
+            decisions.add("material", f"{len(bundled):,} bundled sentence pairs", "no text was given")
+    parallel = None
+    if pairs:
+        parallel = ParallelText(
+            [line for pair in pairs for line in pair.src],
+            [line for pair in pairs for line in pair.tgt],
+            sum(pair.n_dropped for pair in pairs),
+        )
+        text = [*parallel.tgt, *text]
+        src_text = [*parallel.src, *src_text]
+    lexicon = _read_lexicon(options, src_lang, tgt_lang, decisions, files)
+    src_vectors, tgt_vectors = _read_vectors(options, src_lang, tgt_lang, decisions, progress, files)
+    return Materials(parallel, text, src_text, lexicon, src_vectors, tgt_vectors, files)
+
+
+def _read_pairs(options: TransferOptions, files: list[dict[str, Any]]) -> list[ParallelText]:
+    pairs = []
+    if options.parallel is not None:
+        src, tgt = options.parallel
+        if isinstance(src, str | Path) and isinstance(tgt, str | Path):
+            pairs.append(read_parallel(src, tgt))
+            files += [describe_file("parallel", src), describe_file("parallel", tgt)]
+        else:
+            src_lines, tgt_lines = _read_text(src, "parallel", files), _read_text(tgt, "parallel", files)
+            if len(src_lines) != len(tgt_lines):
+                raise InputError(
+                    "parallel text of unequal length", got=f"{len(src_lines)} and {len(tgt_lines)} sentences"
+                )
+            pairs.append(ParallelText(src_lines, tgt_lines))
+    for path in options.parallel_tsv:
+        pairs.append(read_parallel_tsv(path))
+        files.append(describe_file("parallel", path))
+    return pairs
+
+
+def _read_text(source: Lines, kind: str, files: list[dict[str, Any]]) -> list[str]:
+    if isinstance(source, str | Path):
+        files.append(describe_file(kind, source))
+        return read_lines(source)
+    return list(source)
+
+
+def _bundled_pairs(src_lang: Language, tgt_lang: Language) -> ParallelText | None:
+    from align import lexicons  # type: ignore[attr-defined]  # installed from data/lexicons
+
+    path = lexicons.sentences_path(src_lang.code, tgt_lang.code)
+    return None if path is None else read_parallel_tsv(path)
+
+
+def _read_lexicon(
+    options: TransferOptions,
+    src_lang: Language,
+    tgt_lang: Language,
+    decisions: Decisions,
+    files: list[dict[str, Any]],
+) -> Lexicon | None:
+    from align.lexicon import bundled_lexicon, read_lexicon
+
+    if options.lexicon is not None:
+        files.append(describe_file("lexicon", options.lexicon))
+        return read_lexicon(options.lexicon)
+    try:
+        lexicon = bundled_lexicon(src_lang.code, tgt_lang.code)
+    except UnavailableError:
+        return None
+    decisions.add("lexicon", f"bundled {src_lang.code}-{tgt_lang.code}, {len(lexicon):,} entries")
+    return lexicon
+
+
+def _read_vectors(
+    options: TransferOptions,
+    src_lang: Language,
+    tgt_lang: Language,
+    decisions: Decisions,
+    progress: Progress,
+    files: list[dict[str, Any]],
+) -> tuple[Vectors | None, Vectors | None]:
+    from align.vectors import read_vectors
+
+    paths = [options.src_vectors, options.tgt_vectors]
+    if "vectors:cc" in options.fetch:
+        from vocab.resources import fetch_fasttext_vectors
+
+        for i, lang in enumerate((src_lang, tgt_lang)):
+            if paths[i] is None:
+                paths[i] = fetch_fasttext_vectors(
+                    lang.code, notice=lambda text: decisions.add("fetch", text), progress=progress.tell_bytes
+                )
+    if paths[0] is None or paths[1] is None:
+        return None, None
+    files += [describe_file("vectors", path) for path in paths if path is not None]
+    return read_vectors(paths[0]), read_vectors(paths[1])
+
+
+def describe_file(kind: str, path: str | Path) -> dict[str, Any]:
+    """Kind, name, size and (up to 1 GiB) SHA-256 of a file; no folder names, which are the user's own."""
+    path = Path(path)
+    size = path.stat().st_size
+    entry: dict[str, Any] = {"kind": kind, "name": path.name, "bytes": size}
+    if size <= _HASH_LIMIT:
+        with path.open("rb") as file:
+            digest = hashlib.sha256()
+            while block := file.read(1 << 20):
+                digest.update(block)
+        entry["sha256"] = digest.hexdigest()
+    return entry

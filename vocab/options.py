@@ -1,0 +1,114 @@
+"""Options of a transfer: the one place of their defaults.
+
+The command line's flags and ``--help``, the library's keywords and the provenance file all derive from
+:class:`TransferOptions`. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+from align.errors import UsageError
+
+Device = Literal["auto", "cpu", "cuda"]
+DType = Literal["keep", "float32", "float16", "bfloat16"]
+Norm = Literal["auto", "none", "sources"]
+Lines = str | Path | Sequence[str]  # a file, or the lines themselves
+
+
+def _option(default: Any, text: str, *, group: str = "Transfer", flags: tuple[str, ...] = ()) -> Any:
+    return field(default=default, metadata={"help": text, "group": group, "flags": flags})
+
+
+@dataclass(frozen=True)
+class TransferOptions:
+    """Everything that decides a transfer; see each field's ``metadata["help"]``."""
+
+    src: str = _option(
+        "demo", "Source model: demo, an alias (roberta), org/name on the hub, or a local directory."
+    )
+    tgt: str = _option("sw", "Target language: an ISO 639 code (sw, swa, sw_KE) or a name (swahili).")
+    method: str = _option("auto", "Initialisation; `auto` picks from the material given.")
+    vocab_size: int | None = _option(None, "Size of the new vocabulary; by default chosen from the text.")
+    tokenizer: str | None = _option(
+        None, "Use this tokenizer (directory, tokenizer.json or org/name) instead of training one."
+    )
+    norm: Norm = _option(
+        "auto", "Rescale mixed input rows to the norm of their sources: none, sources, or auto."
+    )
+    seed: int = _option(0, "Seed of everything that is drawn.")
+
+    parallel: tuple[Lines, Lines] | None = _option(
+        None, "Two line-aligned files: the source model's language, then the target's.", group="Material"
+    )
+    parallel_tsv: tuple[Path, ...] = _option(
+        (), "Sentence pairs as source<TAB>target lines; repeatable.", group="Material"
+    )
+    corpus: tuple[Lines, ...] = _option((), "Text in the target language; repeatable.", group="Material")
+    src_corpus: tuple[Lines, ...] = _option(
+        (), "Text in the source language, to train word vectors on; repeatable.", group="Material"
+    )
+    lexicon: Path | None = _option(
+        None, "Bilingual lexicon, source<TAB>target; the bundled one by default.", group="Material"
+    )
+    src_vectors: Path | None = _option(
+        None, "Word vectors of the source language (.bin or .vec).", group="Material"
+    )
+    tgt_vectors: Path | None = _option(
+        None, "Word vectors of the target language (.bin or .vec).", group="Material"
+    )
+    fetch: tuple[str, ...] = _option(
+        (), "`vectors:cc` fetches fastText vectors of both languages (gigabytes).", group="Material"
+    )
+    src_lang: str = _option("en", "Language of the source side of the material.", group="Material")
+
+    revision: str | None = _option(None, "Branch, tag or commit of the source model.", group="Hub")
+    cache_dir: Path | None = _option(None, "Hub cache; by default HF_HOME decides.", group="Hub")
+    trust_remote_code: bool = _option(False, "Run code that comes with the source model.", group="Hub")
+
+    device: Device = _option(
+        "auto", "Where the written model is tried out: auto, cpu or cuda.", group="Output"
+    )
+    dtype: DType = _option("keep", "Precision of the written weights.", group="Output")
+    pad_to_multiple_of: int | None = _option(
+        None, "Pad the vocabulary's rows to a multiple of this.", group="Output"
+    )
+    threads: int | None = _option(None, "Threads; by default all cores.", group="Output")
+
+    def __post_init__(self) -> None:
+        if self.vocab_size is not None and self.vocab_size < 1:
+            raise UsageError("--vocab-size", got=self.vocab_size, wanted="a positive number")
+        if self.pad_to_multiple_of is not None and self.pad_to_multiple_of < 1:
+            raise UsageError("--pad-to-multiple-of", got=self.pad_to_multiple_of, wanted="a positive number")
+        if self.threads is not None and self.threads < 1:
+            raise UsageError("--threads", got=self.threads, wanted="a positive number")
+        if self.seed < 0:
+            raise UsageError("--seed", got=self.seed, wanted="a number >= 0")
+        if self.tokenizer is not None and self.vocab_size is not None:
+            raise UsageError("--tokenizer and --vocab-size exclude each other", hint="drop one of the two")
+        if (self.src_vectors is None) != (self.tgt_vectors is None):
+            raise UsageError(
+                "vectors are needed for both languages or for none",
+                got="--src-vectors" if self.src_vectors else "--tgt-vectors",
+                wanted="--src-vectors and --tgt-vectors",
+            )
+        unknown = [item for item in self.fetch if item != "vectors:cc"]
+        if unknown:
+            raise UsageError("nothing to fetch by that name", got=unknown[0], wanted="vectors:cc")
+
+    def as_json(self) -> dict[str, Any]:
+        """The options as they are written down: files by name, lines by their number."""
+        return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Path):
+        return value.name
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, Sequence) and not isinstance(value, str):
+        return f"{len(value)} lines"
+    return value

@@ -1,0 +1,344 @@
+"""A transfer from end to end: names or loaded objects in, a result that saves itself as a model directory."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from align.errors import InputError, UsageError
+from vocab.languages import Language, language
+from vocab.materials import Materials, gather
+from vocab.methods import METHODS, Method, Need, choose_method, find_method
+from vocab.options import TransferOptions
+from vocab.plan import Norm, Origin, OriginShare, RowExplanation, TransferPlan
+from vocab.progress import Decision, Decisions, Progress
+from vocab.tokens import Vocabulary
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from vocab.output import WrittenModel
+    from vocab.tokenizer_report import TokenizerReport
+
+# The last resort's noise, in standard deviations: rows must not start identical, and drawing them with the
+# full spread measured worse than the plain mean at every horizon.
+FALLBACK_NOISE = 0.1
+_N_EXAMPLES = 12
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """A source model on disk and its tokenizer; ``keep`` holds a temporary directory alive."""
+
+    path: Path
+    name: str
+    revision: str | None
+    tokenizer: PreTrainedTokenizerFast
+    vocabulary: Vocabulary
+    keep: tempfile.TemporaryDirectory[str] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Everything read and decided before the work begins; what ``--dry-run`` shows."""
+
+    options: TransferOptions
+    source: Source
+    src_lang: Language
+    tgt_lang: Language
+    materials: Materials
+    method: Method
+    decisions: Decisions
+    progress: Progress
+
+
+@dataclass(frozen=True, eq=False)
+class TransferResult:
+    """A transfer, ready to be saved.
+
+    Parameters
+    ----------
+    plan : TransferPlan
+    tokenizer : PreTrainedTokenizerFast
+        The new tokenizer.
+    origins : list of OriginShare
+        Rows by origin, weighted by how often the target text uses them too.
+    before, after : TokenizerReport
+        The old and the new tokenizer on the target text.
+    examples : list of RowExplanation
+        Frequent new tokens and the old tokens they are made of.
+    decisions : list of Decision
+    seconds : mapping
+        Wall seconds by stage.
+    """
+
+    plan: TransferPlan
+    tokenizer: PreTrainedTokenizerFast
+    origins: list[OriginShare]
+    before: TokenizerReport
+    after: TokenizerReport
+    examples: list[RowExplanation]
+    prepared: Prepared = field(repr=False)
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """What the run decided by itself, in order."""
+        return self.prepared.decisions.made
+
+    @property
+    def seconds(self) -> Mapping[str, float]:
+        """Wall seconds by stage so far."""
+        return self.prepared.progress.seconds
+
+    def save(self, folder: str | Path, *, overwrite: bool = False) -> WrittenModel:
+        """Write the finished model directory: see :func:`vocab.output.write_model_directory`."""
+        from vocab.card import model_card, provenance
+        from vocab.output import write_model_directory
+
+        options, source = self.prepared.options, self.prepared.source
+        with self.prepared.progress.stage("write and verify the model"):
+            return write_model_directory(
+                source.path,
+                folder,
+                self.plan,
+                source.tokenizer,
+                self.tokenizer,
+                provenance=provenance(self),
+                card=model_card(self, name=Path(folder).name),
+                overwrite=overwrite,
+                dtype=None if options.dtype == "keep" else options.dtype,
+                pad_to_multiple_of=options.pad_to_multiple_of,
+                probe_texts=self.prepared.materials.text[:8],
+                trust_remote_code=options.trust_remote_code,
+            )
+
+
+def prepare(
+    options: TransferOptions,
+    *,
+    source: Source | None = None,
+    decisions: Decisions | None = None,
+    progress: Progress | None = None,
+) -> Prepared:
+    """Resolve names, read the material and choose the method; nothing is trained or written.
+
+    Raises
+    ------
+    ToolkitError
+        For an unknown language or method, material that is missing or unusable, or a model that cannot be
+        found; see the error's own message.
+    """
+    decisions = decisions or Decisions()
+    progress = progress or Progress()
+    method = None if options.method == "auto" else find_method(options.method)
+    src_lang, tgt_lang = language(options.src_lang), language(options.tgt)
+    if tgt_lang.note:
+        decisions.add("language", f"{tgt_lang.name} ({tgt_lang.code})", tgt_lang.note)
+    _set_threads(options.threads)
+    with progress.stage("find the source model"):
+        source = source or _find_source(options, decisions)
+    with progress.stage("read the material"):
+        materials = gather(options, src_lang, tgt_lang, decisions=decisions, progress=progress)
+    given = _given(materials)
+    if method is None:
+        method, why = choose_method(given)
+        decisions.add("method", method.name, why)
+    missing = [need for need in method.needs if need not in given and not _trainable(need, materials)]
+    if missing:
+        raise UsageError(
+            f"method {method.name} needs {' and '.join(missing)}",
+            got=", ".join(sorted(given)) or "neither parallel text, vectors nor lexicon",
+            hint=_HOW_TO_GIVE[missing[0]],
+        )
+    return Prepared(options, source, src_lang, tgt_lang, materials, method, decisions, progress)
+
+
+_HOW_TO_GIVE: Mapping[Need, str] = {
+    "parallel": "pass --parallel FILE.src FILE.tgt",
+    "vectors": "pass --src-vectors and --tgt-vectors, or --fetch vectors:cc, or text of both languages",
+    "lexicon": "pass --lexicon FILE with one source<TAB>target pair a line",
+}
+
+
+def _given(materials: Materials) -> set[Need]:
+    given: set[Need] = set()
+    if materials.parallel is not None:
+        given.add("parallel")
+    if materials.src_vectors is not None:
+        given.add("vectors")
+    if materials.lexicon is not None:
+        given.add("lexicon")
+    return given
+
+
+def _trainable(need: Need, materials: Materials) -> bool:
+    return need == "vectors" and bool(materials.src_text) and bool(materials.text)
+
+
+def execute(prepared: Prepared) -> TransferResult:
+    """Train the tokenizer, make the plan and measure; see :func:`transfer`."""
+    options, progress, materials = prepared.options, prepared.progress, prepared.materials
+    from vocab.tokenizer_report import report
+
+    with progress.stage("train the tokenizer" if options.tokenizer is None else "load the tokenizer"):
+        tokenizer, after = _target_tokenizer(prepared)
+    target = Vocabulary.of(tokenizer)
+    with progress.stage("measure the tokenizers"):
+        before = report(prepared.source.tokenizer, materials.text, find_unreachable=False)
+        after = after or report(tokenizer, materials.text)
+        counts = np.bincount(
+            np.fromiter((i for ids in target.encode(materials.text) for i in ids), dtype=np.int64),
+            minlength=len(target),
+        )
+    plan = _make_plan(prepared, target)
+    return TransferResult(
+        plan=plan,
+        tokenizer=tokenizer,
+        origins=plan.summary(counts),
+        before=before,
+        after=after,
+        examples=_examples(plan, target, counts),
+        prepared=prepared,
+    )
+
+
+def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, TokenizerReport | None]:
+    from vocab.hub import resolve_tokenizer
+    from vocab.loading import load_tokenizer
+    from vocab.training import train_tokenizer
+
+    options, decisions = prepared.options, prepared.decisions
+    if options.tokenizer is not None:
+        found = resolve_tokenizer(options.tokenizer, cache_dir=options.cache_dir)
+        tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
+        return tokenizer, None
+    trained = train_tokenizer(
+        prepared.source.tokenizer, prepared.materials.text, vocab_size=options.vocab_size or "auto"
+    )
+    decisions.add("tokenizer", f"{trained.algorithm}, {trained.vocab_size:,} tokens", trained.why)
+    return trained.tokenizer, trained.report
+
+
+def _make_plan(prepared: Prepared, target: Vocabulary) -> TransferPlan:
+    from vocab.methods import special
+
+    source = prepared.source.vocabulary
+    plan = special(source, target)
+    for method in (prepared.method, *(METHODS[name] for name in prepared.method.fallbacks)):
+        if not (plan.origins == Origin.EMPTY).any():
+            break
+        plan = plan.then(_run_method(method, prepared, target))
+    norm: Norm = "none" if prepared.options.norm == "none" else "sources"
+    if prepared.options.norm == "auto":
+        norm = "sources" if prepared.method.name == "trans-tokenization" else "none"
+    return plan.with_norm(norm)
+
+
+def _run_method(method: Method, prepared: Prepared, target: Vocabulary) -> TransferPlan:
+    from vocab import methods
+
+    source, materials, progress = prepared.source.vocabulary, prepared.materials, prepared.progress
+    seed = prepared.options.seed
+    is_fallback = method is not prepared.method
+    if method.name == "trans-tokenization" and materials.parallel is not None:
+        with progress.stage("align the parallel text"):
+            return methods.trans_tokenization(
+                source, target, parallel=_with_lexicon(materials, prepared.decisions)
+            )
+    if method.name == "wechsel":
+        src_vectors, tgt_vectors = materials.src_vectors, materials.tgt_vectors
+        if src_vectors is None or tgt_vectors is None:
+            from align.fasttext_training import train_fasttext
+
+            prepared.decisions.add("vectors", "fastText trained on the given text", "none were given")
+            with progress.stage("train word vectors"):
+                src_vectors = train_fasttext(materials.src_text)
+                tgt_vectors = train_fasttext(materials.text)
+        with progress.stage("align the word vectors and mix"):
+            return methods.wechsel(
+                source,
+                target,
+                src_vectors=src_vectors,
+                tgt_vectors=tgt_vectors,
+                lexicon=materials.lexicon,
+            )
+    with progress.stage(method.name):
+        if method.name == "copy":
+            return methods.copy(source, target)
+        if method.name == "constituents":
+            return methods.constituents(source, target)
+        if method.name == "mean":
+            return methods.mean(source, target, noise=FALLBACK_NOISE if is_fallback else 0.0, seed=seed)
+        if method.name == "normal":
+            return methods.normal(source, target, seed=seed)
+        return methods.multivariate(source, target, seed=seed)
+
+
+def _with_lexicon(materials: Materials, decisions: Decisions) -> tuple[list[str], list[str]]:
+    """The sentence pairs, and the lexicon's entries as pairs of one word: rare words gain evidence."""
+    if materials.parallel is None:
+        raise InputError("trans-tokenization needs parallel text")
+    src, tgt = list(materials.parallel.src), list(materials.parallel.tgt)
+    if materials.lexicon is not None:
+        decisions.add("alignment", f"{len(materials.lexicon):,} lexicon entries join the sentence pairs")
+        src += [entry[0] for entry in materials.lexicon]
+        tgt += [entry[1] for entry in materials.lexicon]
+    return src, tgt
+
+
+def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> list[RowExplanation]:
+    """The most frequent whole words of four letters or more that the method itself made."""
+    explained: list[RowExplanation] = []
+    for i in np.argsort(-counts, kind="stable").tolist():
+        text = target.surfaces[i].decode(errors="ignore")
+        if len(explained) == _N_EXAMPLES or counts[i] == 0:
+            break
+        made = plan.origins[i] in (Origin.MIXED, Origin.MAPPED, Origin.COMPOSED)
+        if made and text.startswith(" ") and text[1:].isalpha() and len(text) > 4:
+            explained.append(plan.explain(i, top=3))
+    return explained
+
+
+def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
+    from vocab.hub import resolve_model
+    from vocab.loading import load_tokenizer
+
+    found = resolve_model(
+        options.src,
+        revision=options.revision,
+        cache_dir=options.cache_dir,
+        trust_remote_code=options.trust_remote_code,
+    )
+    if found.name != options.src:
+        decisions.add("source model", found.name, f"alias {options.src}")
+    tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
+    return Source(found.path, found.name, found.revision_sha, tokenizer, Vocabulary.of(tokenizer))
+
+
+def loaded_source(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Source:
+    """A source from objects in memory: saved to a temporary directory that lives as long as the result."""
+    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="vocab-transfer-source-")
+    model.save_pretrained(folder.name)
+    tokenizer.save_pretrained(folder.name)
+    name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
+    return Source(Path(folder.name), name, None, tokenizer, Vocabulary.of(tokenizer), keep=folder)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is None:
+        return
+    import os
+
+    import numba
+    import torch
+    from threadpoolctl import threadpool_limits
+
+    os.environ["RAYON_NUM_THREADS"] = str(threads)  # read by the tokenizers library at its first batch
+    numba.set_num_threads(min(threads, len(os.sched_getaffinity(0))))
+    torch.set_num_threads(threads)
+    threadpool_limits(limits=threads)
