@@ -175,7 +175,10 @@ def place(kept: Mapping[str, int], ordinary: Sequence[str]) -> dict[str, int]:
 
 
 def build(
-    tokenizer: PreTrainedTokenizerFast, spec: Mapping[str, Any], model: Mapping[str, Any], ids: Mapping[str, int]
+    tokenizer: PreTrainedTokenizerFast,
+    spec: Mapping[str, Any],
+    model: Mapping[str, Any],
+    ids: Mapping[str, int],
 ) -> PreTrainedTokenizerFast:
     """A finished tokenizer: the source's pipeline and settings around a new model.
 
@@ -193,7 +196,9 @@ def build(
     from tokenizers import AddedToken, Tokenizer
     from transformers import PreTrainedTokenizerFast
 
-    added = [entry | {"id": ids[entry["content"]]} for entry in spec["added_tokens"] if entry["content"] in ids]
+    added = [
+        entry | {"id": ids[entry["content"]]} for entry in spec["added_tokens"] if entry["content"] in ids
+    ]
     added.sort(key=lambda entry: entry["id"])
     whole = dict(spec) | {"added_tokens": added, "model": model}
     whole["post_processor"] = _moved(spec.get("post_processor"), ids)
@@ -207,7 +212,9 @@ def build(
         for role, token in tokenizer.special_tokens_map.items()
         if isinstance(token, str)
     }
-    extra = [flags.get(str(token), str(token)) for token in tokenizer.extra_special_tokens if str(token) in ids]
+    extra = [
+        flags.get(str(token), str(token)) for token in tokenizer.extra_special_tokens if str(token) in ids
+    ]
     settings: dict[str, Any] = {
         name: tokenizer.init_kwargs[name]
         for name in ("add_prefix_space", "do_lower_case")

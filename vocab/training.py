@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MAX_AUTO_SIZE = 50_000
 _MIN_COUNT = 2  # a token that was seen once has no more than one context to be learnt from
 _MULTIPLE = 64  # sizes that matrix kernels like
-_REPORT_LINES = 10_000
+_REPORT_LINES = 2_500
 _MAX_PIECE = 16  # characters, SentencePiece's limit
 _COVERAGE = 0.9995  # of the characters of a text, where bytes stand in for the rest (SentencePiece's default)
 _ACCENT_SHARE = 0.005  # of the different words; below it merged words are not worth a warning
@@ -215,10 +215,16 @@ def _choose_size(
     if asked is not None:
         if n_supported < asked:
             raise _too_large(asked, n_supported)
-        return asked, f"{asked:,} tokens as asked; the rarest was seen {rarest} times when it was made ({text})"
+        return (
+            asked,
+            f"{asked:,} tokens as asked; the rarest was seen {rarest} times when it was made ({text})",
+        )
     size = n_supported if n_supported < _MULTIPLE else n_supported - n_supported % _MULTIPLE
     if n_supported >= limit:
-        return size, f"{size:,} tokens, the limit; the rarest was seen {rarest} times when it was made ({text})"
+        return (
+            size,
+            f"{size:,} tokens, the limit; the rarest was seen {rarest} times when it was made ({text})",
+        )
     return size, f"{size:,} tokens, as many as were seen at least twice when they were made ({text})"
 
 

@@ -330,7 +330,9 @@ def _best_counts(
     counts = np.zeros((len(bounds) - 1, len(scores)))
     for block in numba.prange(len(bounds) - 1):
         for run in range(bounds[block], bounds[block + 1]):
-            last = _best_path(begin, edge_length, edge_piece, scores, starts[run], ends[run] - starts[run], -1)
+            last = _best_path(
+                begin, edge_length, edge_piece, scores, starts[run], ends[run] - starts[run], -1
+            )
             j = ends[run] - starts[run]
             while j > 0:
                 p = edge_piece[last[j]]
