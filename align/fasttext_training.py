@@ -41,7 +41,6 @@ def train_fasttext(
     n_negatives: int = 5,
     learning_rate: float = 0.05,
     threads: int = 1,
-    seed: int = 0,
     save_to: str | os.PathLike[str] | None = None,
 ) -> FastTextVectors:
     """Train fastText vectors on lines of text, punctuation set apart from words.
@@ -52,8 +51,8 @@ def train_fasttext(
     dim, epochs, architecture, min_count, min_n, max_n, n_buckets, n_negatives, learning_rate
         As in the library (there: dim, epoch, model, minCount, minn, maxn, bucket, neg, lr).
     threads : int
-        With one thread the same text and seed give the same model on the same machine; several threads race.
-    seed : int
+        With one thread the same text gives the same model on the same machine (the library's seed is fixed);
+        several threads race.
     save_to : path, optional
         Where the ``.bin`` goes; without it the model lives in an unnamed temporary file.
 
@@ -97,7 +96,6 @@ def train_fasttext(
                 neg=n_negatives,
                 lr=learning_rate,
                 thread=threads,
-                seed=seed,
                 verbose=0,
             )
         except (ValueError, RuntimeError) as error:
