@@ -135,8 +135,8 @@ def test_positions_follow_the_padding_id(
         old_ids = np.concatenate([ids, np.full(n_pad, src_tok.pad_token_id)])
         mask = torch.tensor([[1] * n_tokens + [0] * n_pad])
         with torch.inference_mode():
-            want = old(torch.tensor([old_ids]), mask, output_hidden_states=True).hidden_states
-            got = new(torch.tensor([new_ids[old_ids]]), mask, output_hidden_states=True).hidden_states
+            want = old(torch.from_numpy(old_ids[None]), mask, output_hidden_states=True).hidden_states
+            got = new(torch.from_numpy(new_ids[old_ids][None]), mask, output_hidden_states=True).hidden_states
         for a, b in zip(got, want, strict=True):
             np.testing.assert_allclose(a[0, :n_tokens], b[0, :n_tokens], atol=2e-5, rtol=0)
     if shift:  # the shift is what makes it right: with the old table the states differ
