@@ -18,6 +18,7 @@ INDEPENDENT, AGREE, MEAN = 0, 1, 2
 
 _CHUNK_CELLS = 1 << 21
 _BLOCK_PAIRS = 48
+_NEGLIGIBLE = np.float32(1e-7)
 
 
 @dataclass(frozen=True, eq=False)
@@ -55,7 +56,7 @@ class Expectation:
     counts : float32 array, shape (n_rows, 2) for independent directions, else (n_rows, 1)
     null_tgt, null_src : float64 arrays, shapes (n_tgt_types,) and (n_src_types,)
         Expected count of each type with NULL: what its links leave over.
-    jumps : float64 array, as in Parameters
+    jumps : float64 array, as in Parameters; zero for MEAN, which nothing is estimated from
     log_likelihood : float64 array, shape (2,)
         Of each direction, before any product or mean is formed.
     links : tuple of four arrays
@@ -198,34 +199,50 @@ def _chunk_posteriors(
                 else:
                     value = hmm_posteriors(
                         emit, nulls, n_gen, n_from, null_prob, jumps[direction], scratch, post,
-                        block_jumps[block, direction],
+                        mode != MEAN, block_jumps[block, direction],
                     )  # fmt: skip
                 block_log_likelihood[block, direction] += value
             src -= src_offsets[start]
             tgt -= tgt_offsets[start]
-            for j in range(n_tgt):
-                left_tgt[tgt + j] = 1.0
-            for i in range(n_src):
-                left = np.float32(1.0)
-                for j in range(n_tgt):
-                    cell = first + i * n_tgt + j
-                    from_src, from_tgt = post_tgt[j, i], post_src[i, j]
-                    if mode == 0:
-                        weights[cell, 0] = from_src
-                        weights[cell, 1] = from_tgt
-                    else:
-                        if mode == 1:
-                            from_src *= from_tgt
-                        else:
-                            from_src = np.float32(0.5) * (from_src + from_tgt)
-                        from_tgt = from_src
-                        weights[cell, 0] = from_src
-                    left -= from_tgt
-                    left_tgt[tgt + j] -= from_src
-                left_src[src + i] = max(left, np.float32(0.0))
-            for j in range(n_tgt):
-                left_tgt[tgt + j] = max(left_tgt[tgt + j], np.float32(0.0))
+            _combine(
+                post_tgt, post_src, mode, weights[first : first + n_src * n_tgt],
+                left_tgt[tgt : tgt + n_tgt], left_src[src : src + n_src],
+            )  # fmt: skip
     return block_jumps, block_log_likelihood
+
+
+@nb.njit(cache=True)
+def _combine(
+    post_tgt: NDArray[np.float32],
+    post_src: NDArray[np.float32],
+    mode: int,
+    weights: NDArray[np.float32],
+    left_tgt: NDArray[np.float32],
+    left_src: NDArray[np.float32],
+) -> None:
+    # link weights of one sentence pair, and what they leave of every word for NULL
+    zero, one, half = np.float32(0.0), np.float32(1.0), np.float32(0.5)
+    n_src, n_tgt = len(left_src), len(left_tgt)
+    left_tgt[:] = one
+    for i in range(n_src):
+        left = one
+        for j in range(n_tgt):
+            cell = i * n_tgt + j
+            from_src, from_tgt = post_tgt[j, i], post_src[i, j]
+            if mode == AGREE:
+                from_src *= from_tgt
+                from_tgt = from_src
+            elif mode == MEAN:
+                from_src = half * (from_src + from_tgt)
+                from_tgt = from_src
+            else:
+                weights[cell, 1] = from_tgt
+            weights[cell, 0] = from_src
+            left -= from_tgt
+            left_tgt[j] -= from_src
+        left_src[i] = max(left, zero)
+    for j in range(n_tgt):
+        left_tgt[j] = max(left_tgt[j], zero)
 
 
 @nb.njit(parallel=True, cache=True)
@@ -259,9 +276,10 @@ def _add_up(
                 if s % n_shares == share:
                     null_src[s] += left_src[position - src_start]
                     for c in range(cell, cell + n_tgt):
-                        row = cells[c]
                         for column in range(n_columns):
-                            counts[row, column] += weights[c, column]
+                            # most weights are next to nothing; passing them over saves a random access
+                            if weights[c, column] > _NEGLIGIBLE:
+                                counts[cells[c], column] += weights[c, column]
                 cell += n_tgt
             for position in range(tgt_offsets[pair], tgt_offsets[pair + 1]):
                 t = tgt_ids[position]

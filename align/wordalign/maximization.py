@@ -12,6 +12,7 @@ from align.wordalign.pairs import PairTable
 
 # exp(psi(x)) of a small prior is below what float32 holds; products of such values must stay above zero
 _FLOOR = 1e-20
+_NEGLIGIBLE = 1e-6
 
 
 @nb.njit(cache=True)
@@ -113,6 +114,8 @@ def _fill_table(
 ) -> None:
     last = counts.shape[1] - 1
     flat = len(prior) == 1
+    # most rows have next to no count, and the digamma function is what costs
+    of_nothing = _weight(prior[0, 0], variational)
     for s in nb.prange(len(indptr) - 1):
         total = 0.0
         for row in range(indptr[s], indptr[s + 1]):
@@ -127,7 +130,7 @@ def _fill_table(
                 else:
                     a += prior[row, 0]
                     b += prior[row, 1]
-                weight = _weight(a, variational)
+                weight = of_nothing if flat and counts[row, 0] < _NEGLIGIBLE else _weight(a, variational)
                 table[row, 0] = weight * scale
                 if b != a:
                     weight = _weight(b, variational)

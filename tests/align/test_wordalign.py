@@ -79,7 +79,7 @@ def test_hmm_posteriors_equal_enumeration_of_all_paths(n_gen, n_from):
     counts = np.zeros_like(jump)
     longest = max(n_gen, n_from) + 1
     scratch = np.full((6, longest + 4, longest + 4), np.nan, dtype=np.float32)
-    value = hmm_posteriors(emit, null, n_gen, n_from, p0, jump, scratch, post, counts)
+    value = hmm_posteriors(emit, null, n_gen, n_from, p0, jump, scratch, post, True, counts)
     np.testing.assert_allclose(post, posterior / total, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(counts, jumps / total, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(value, math.log(total), rtol=1e-5)
@@ -95,7 +95,7 @@ def test_hmm_posteriors_of_a_long_sentence_do_not_underflow():
     scratch = np.full((6, n + 5, n + 5), np.nan, dtype=np.float32)
     jump = first_jumps(n)
     counts = np.zeros_like(jump)
-    value = hmm_posteriors(emit, null, n, n, 0.05, jump, scratch, post, counts)
+    value = hmm_posteriors(emit, null, n, n, 0.05, jump, scratch, post, True, counts)
     assert math.isfinite(value)
     assert (post.sum(axis=1) <= 1 + 1e-4).all()
     np.testing.assert_allclose(counts.sum(), post.sum(), rtol=1e-4)
