@@ -134,17 +134,20 @@ def prepare_model(
             raise InputError(f"the plan is for another {side} tokenizer", got=f"{got} tokens", wanted=wanted)
     n_rows = target_rows(plan, pad_to_multiple_of=pad_to_multiple_of)
     changes = vocabulary_changes(checkpoint, tensors, plan, n_rows=n_rows)
-    new_pad = ids.target.roles.get("pad")
-    shifted, fields = position_changes(checkpoint, layout, new_pad) if layout.positions else ({}, {})
-    if shifted:
-        ids.notes.append(
-            f"the padding id is now {new_pad}: position table moved along ({', '.join(shifted)})"
-        )
-    new = new_config(src_dir, layout, ids, n_rows=n_rows, fields=fields)
+    new = new_config(src_dir, layout, ids, n_rows=n_rows)
+    section = new[layout.config_path[0]] if layout.config_path else new
+    shifted: dict[str, Change] = {}
+    if layout.positions:
+        new_pad = section.get("pad_token_id", layout.text_config.pad_token_id)
+        shifted, fields = position_changes(checkpoint, layout, new_pad)
+        section.update(fields)
+        if shifted:
+            moved = ", ".join(shifted)
+            ids.notes.append(f"the padding id is now {new_pad}, so {moved} moved along with it")
     if dtype is not None:
-        for section in (new, *(new[key] for key in layout.config_path)):
-            section.pop("torch_dtype", None)
-            section["dtype"] = dtype
+        for part in (new, section):
+            part.pop("torch_dtype", None)
+            part["dtype"] = dtype
     generation = new_generation_config(src_dir, ids)
     if n_rows > plan.n_tgt:
         ids.notes.append(f"{n_rows - plan.n_tgt} padding rows after the {plan.n_tgt} tokens")

@@ -7,6 +7,7 @@ import errno
 import os
 import secrets
 import shutil
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -39,6 +40,15 @@ def check_output(out_dir: str | Path, *, overwrite: bool, keep: Path | None = No
                 "only a model directory is overwritten, and this is something else", where=out_dir
             )
     parent = out_dir.parent
+    left = sorted(
+        path.name for kind in ("partial", "replaced") for path in parent.glob(f".{out_dir.name}.{kind}-*")
+    )
+    if left:
+        warnings.warn(
+            f"{parent} holds {', '.join(left)}: of a run still going on, or killed; then a partial "
+            "one can be removed, and a replaced one is the whole old model",
+            stacklevel=2,
+        )
     try:
         parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

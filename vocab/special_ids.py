@@ -112,10 +112,8 @@ def move_ids(key: str, value: Any, ids: IdMap) -> Any:
     return None
 
 
-def new_config(
-    folder: str | Path, layout: VocabLayout, ids: IdMap, *, n_rows: int, fields: Mapping[str, Any]
-) -> dict[str, Any]:
-    """config.json with the new vocabulary: sizes, ids by role, and `fields` in the text section.
+def new_config(folder: str | Path, layout: VocabLayout, ids: IdMap, *, n_rows: int) -> dict[str, Any]:
+    """config.json with the new vocabulary: sizes, and ids by role.
 
     Values that the file leaves to the defaults of the config class are written out where they change.
 
@@ -143,9 +141,7 @@ def new_config(
         for name in layout.vocab_fields:
             if path == layout.config_path or section.get(name) == layout.vocab_size:
                 section[name] = n_rows
-    target = sections[layout.config_path][0]
-    target.update(fields)
-    _check_needed(layout, target, ids)
+    _check_needed(layout, sections[layout.config_path][0], ids)
     return raw
 
 

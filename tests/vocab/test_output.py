@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 from numpy.typing import NDArray
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 import vocab.output
 from align.errors import InputError, OutputError, UsageError
@@ -349,6 +349,13 @@ def test_a_taken_place_is_refused(saved_model: Callable[..., Any], tmp_path: Pat
     assert (precious / "thesis.tex").read_text() == "x"
 
 
+def test_leftovers_of_a_killed_run_are_named(tmp_path: Path) -> None:
+    for name in (".out.partial-1234", ".out.replaced-1234", ".other.partial-1234"):
+        (tmp_path / name).mkdir()
+    with pytest.warns(UserWarning, match=r"holds \.out\.partial-1234, \.out\.replaced-1234: "):
+        check_output(tmp_path / "out", overwrite=False)
+
+
 def test_unwritable_parent(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: False)  # the tests may run as root
     with pytest.raises(OutputError, match="not writable"):
@@ -466,3 +473,57 @@ def test_nan_in_the_weights(saved_model: Callable[..., Any], tmp_path: Path) -> 
         write(src, tmp_path / "out", identity_plan(tokenizer), tokenizer, tokenizer)
     assert "transformer.wte.weight" in str(caught.value)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["src-gpt2"]
+
+
+def test_every_alias_of_a_tied_tensor_is_rewritten(
+    saved_model: Callable[..., Any],
+    make_renumbered: Callable[..., Any],
+    specials: Mapping[str, Any],
+    tmp_path: Path,
+) -> None:
+    # old T5 files hold the shared matrix under all of its names
+    src, src_tok = saved_model("t5")
+    tensors = load_file(src / "model.safetensors")
+    aliases = ("encoder.embed_tokens.weight", "decoder.embed_tokens.weight", "lm_head.weight")
+    save_file(
+        tensors | {name: tensors["shared.weight"].clone() for name in aliases}, src / "model.safetensors"
+    )
+    new_ids = np.random.default_rng(2).permutation(len(Vocabulary.of(src_tok)))
+    tgt_tok = make_renumbered(src_tok, new_ids, specials["t5"])
+    write(src, tmp_path / "out", permutation_plan(src_tok, tgt_tok, new_ids), src_tok, tgt_tok)
+    new = load_file(tmp_path / "out" / "model.safetensors")
+    for name in ("shared.weight", *aliases):
+        np.testing.assert_array_equal(new[name][new_ids], tensors["shared.weight"], err_msg=name)
+    ids = src_tok(TEXTS[0]).input_ids
+    got = run(load(tmp_path / "out"), new_ids[ids].tolist())
+    np.testing.assert_allclose(got[:, new_ids], run(load(src), ids), atol=2e-5)
+
+
+def test_auto_classes_open_it(saved_model: Callable[..., Any], tmp_path: Path) -> None:
+    src, tokenizer = saved_model("roberta")
+    out = tmp_path / "out"
+    write(src, out, identity_plan(tokenizer), tokenizer, tokenizer)
+    for auto in (transformers.AutoModel, transformers.AutoModelForMaskedLM):
+        model = auto.from_pretrained(out)
+        assert model.get_input_embeddings().weight.shape[0] == len(tokenizer)
+    fill = transformers.pipeline("fill-mask", model=str(out), device="cpu")
+    assert len(fill(f"the old {tokenizer.mask_token} walked")) == 5
+
+
+def test_code_of_its_own_runs_only_when_asked(
+    saved_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("transformers.dynamic_module_utils.HF_MODULES_CACHE", str(tmp_path / "modules"))
+    src, tokenizer = saved_model("bert-base")
+    (src / "modeling_own.py").write_text(
+        "from transformers import BertModel\n\n\nclass OwnModel(BertModel):\n    pass\n"
+    )
+    config = json.loads((src / "config.json").read_text())
+    config |= {"architectures": ["OwnModel"], "auto_map": {"AutoModel": "modeling_own.OwnModel"}}
+    (src / "config.json").write_text(json.dumps(config))
+    plan = identity_plan(tokenizer)
+    with pytest.raises(InputError, match=r"OwnModel.*--trust-remote-code"):
+        write(src, tmp_path / "out", plan, tokenizer, tokenizer)
+    written = write(src, tmp_path / "out", plan, tokenizer, tokenizer, trust_remote_code=True)
+    assert written.verification.forward == "passed"
+    assert (tmp_path / "out" / "modeling_own.py").exists()

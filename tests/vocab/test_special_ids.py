@@ -100,14 +100,14 @@ def test_defaults_of_the_class_are_written_out(
         del config[key]  # RobertaConfig fills in 0, 2 and 1
     path.write_text(json.dumps(config | {"tokenizer_class": "RobertaTokenizer", "my_note": 7}))
     ids = IdMap(Vocabulary.of(tokenizer), Vocabulary.of(tokenizers["bert"]))
-    new = new_config(folder, layout_of(folder), ids, n_rows=77, fields={"max_position_embeddings": 9})
+    new = new_config(folder, layout_of(folder), ids, n_rows=77)
     target = tokenizers["bert"]
     assert (new["bos_token_id"], new["eos_token_id"], new["pad_token_id"]) == (
         target.cls_token_id,
         target.sep_token_id,
         target.pad_token_id,
     )
-    assert (new["vocab_size"], new["max_position_embeddings"], new["my_note"]) == (77, 9, 7)
+    assert (new["vocab_size"], new["my_note"]) == (77, 7)
     assert "tokenizer_class" not in new
 
 
@@ -125,7 +125,7 @@ def test_a_needed_role_is_missing(
     inner.add_special_tokens(list(special.values()))
     ids = IdMap(Vocabulary.of(tokenizer), Vocabulary.of(make_wrapped(inner, special)))
     with pytest.raises(InputError, match=f"no (decoder start|{role}) token"):
-        new_config(folder, layout_of(folder), ids, n_rows=7, fields={})
+        new_config(folder, layout_of(folder), ids, n_rows=7)
 
 
 def test_byte_level_targets_need_no_unk(
@@ -133,5 +133,5 @@ def test_byte_level_targets_need_no_unk(
 ) -> None:
     folder, tokenizer = saved_model("llama")
     ids = IdMap(Vocabulary.of(tokenizer), Vocabulary.of(tokenizers["gpt2"]))
-    new = new_config(folder, layout_of(folder), ids, n_rows=356, fields={})
+    new = new_config(folder, layout_of(folder), ids, n_rows=356)
     assert new["eos_token_id"] == new["bos_token_id"] == 0
