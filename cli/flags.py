@@ -1,0 +1,67 @@
+"""Flags from an options dataclass, so that defaults and help texts stand in one place."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_args, get_origin, get_type_hints
+
+import typer
+
+from vocab.options import Lines
+
+# What a command line can carry of a library type: a file where the library also takes lines.
+_ON_SCREEN: dict[Any, Any] = {Lines: Path}
+
+
+def with_flags(options_class: type, command: Callable[..., Any]) -> Callable[..., Any]:
+    """Give `command` one flag for every field of `options_class`, before its own parameters.
+
+    The command is called with its own parameters and ``options``, an instance built from the flags.
+    """
+    own = [
+        parameter
+        for parameter in inspect.signature(command, eval_str=True).parameters.values()
+        if parameter.name != "options"
+    ]
+    hints = get_type_hints(options_class)
+    flags = []
+    for item in fields(options_class):
+        option = typer.Option(help=item.metadata["help"], rich_help_panel=item.metadata["group"])
+        annotation: Any = Annotated
+        annotation = annotation[_flag_type(hints[item.name]), option]
+        default = [] if item.default == () else item.default
+        flags.append(
+            inspect.Parameter(
+                item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation
+            )
+        )
+
+    def run(*args: Any, **values: Any) -> Any:
+        given = {item.name: values.pop(item.name) for item in fields(options_class)}
+        for name, value in given.items():
+            if isinstance(value, list):
+                given[name] = tuple(value)
+        return command(*args, **values, options=options_class(**given))
+
+    own = [parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) for parameter in own]
+    run.__signature__ = inspect.Signature([*own, *flags])  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in [*own, *flags]}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+def _flag_type(hint: Any) -> Any:
+    if hint in _ON_SCREEN:
+        return _ON_SCREEN[hint]
+    arguments = get_args(hint)
+    if get_origin(hint) is tuple:
+        if arguments[-1] is Ellipsis:
+            return list[_flag_type(arguments[0])]  # type: ignore[misc]
+        return tuple[tuple(_flag_type(part) for part in arguments)]  # type: ignore[misc]
+    if type(None) in arguments:
+        (inner,) = [part for part in arguments if part is not type(None)] or [None]
+        return _flag_type(inner) | None
+    return hint

@@ -1,0 +1,184 @@
+"""``vocab-transfer``: the transfer itself, and small commands around it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import warnings
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from align import __version__
+from align.errors import UsageError
+from cli.exit_codes import exit_code, one_line
+from cli.flags import with_flags
+from cli.screen import Screen, print_json
+from vocab.options import TransferOptions
+
+app = typer.Typer(
+    name="vocab-transfer",
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+_DEBUG = "--debug"
+_screen = Screen(0)
+
+
+def _version(value: bool) -> None:
+    if value:
+        print(f"vocab-transfer {__version__}")
+        raise typer.Exit
+
+
+def transfer(
+    context: typer.Context,
+    options: TransferOptions,
+    out: Annotated[
+        Path | None, typer.Option(help="Directory of the finished model; by default SRC-TGT.")
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output directory.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be done, with an estimate; write nothing.")
+    ] = False,
+    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; repeatable.")] = 0,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Move a language model to a new language: a new tokenizer, initialised embeddings, a finished model.
+
+    [bold]Examples[/bold]
+
+    vocab-transfer --src demo --tgt sw
+
+    vocab-transfer --src roberta --tgt sw --parallel train.en train.sw --out roberta-sw
+
+    vocab-transfer --src ./my-model --tgt sw --corpus sw.txt --src-vectors en.bin --tgt-vectors sw.bin
+    """
+    if context.invoked_subcommand is not None:
+        return
+    if len(sys.argv) == 1:
+        print(context.get_help())
+        raise typer.Exit(2)
+    _set_level(-1 if quiet else verbose)
+    from vocab.estimate import estimate
+    from vocab.pipeline import execute, prepare
+    from vocab.place import check_output
+
+    folder = out or Path(f"{Path(options.src).name}-{options.tgt}")
+    if out is None:
+        _screen.decisions().add("output", str(folder), "--out was not given")
+    if not dry_run:
+        check_output(folder, overwrite=overwrite)
+    prepared = prepare(options, decisions=_screen.decisions(), progress=_screen.progress())
+    if dry_run:
+        figures = estimate(prepared)
+        _screen.prepared(prepared, figures)
+        if json_:
+            print_json({"method": prepared.method.name, "out": str(folder), **figures})
+        return
+    result = execute(prepared)
+    written = result.save(folder, overwrite=overwrite)
+    _screen.result(result, written)
+    if json_:
+        from vocab.card import provenance
+
+        print_json({"out": str(written.path), "rows": written.n_rows, **provenance(result)})
+
+
+app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
+
+
+@app.command()
+def explain(
+    model: Annotated[Path, typer.Argument(help="Directory that vocab-transfer wrote.")],
+    token: Annotated[str, typer.Argument(help="A new token, with or without its word-start mark, or an id.")],
+    top: Annotated[int, typer.Option(help="Old tokens shown.")] = 10,
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+) -> None:
+    """Say which old rows a new row is made of: habari = 0.71 news + 0.18 information."""
+    from vocab.plan import TransferPlan
+
+    plan = TransferPlan.load(model)
+    row: str | int = int(token) if token.isdigit() and token not in plan.tgt_tokens else token
+    explanation = plan.explain(row, top=top)
+    if json_:
+        print_json(
+            {
+                "token": explanation.token,
+                "id": explanation.token_id,
+                "origin": explanation.origin,
+                "terms": [{"token": old, "weight": weight} for old, weight in explanation.terms],
+            }
+        )
+    else:
+        print(explanation)
+
+
+@app.command()
+def env(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+) -> None:
+    """Print versions, processors, memory and hub settings, for a bug report."""
+    from cli.environment import environment
+
+    found = environment()
+    if json_:
+        print_json(found)
+    else:
+        print("\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+def _set_level(level: int) -> None:
+    """How much the libraries below may say."""
+    _screen.level = level
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if level < 1:
+        logging.getLogger("transformers").setLevel(logging.ERROR)
+    if level < 0:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+
+
+def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
+    _screen.warning(str(message))
+
+
+def main() -> None:
+    """Run the command and turn every error into one line and an exit code."""
+    warnings.showwarning = _show_warning
+    command = typer.main.get_command(app)
+    try:
+        code = command.main(args=sys.argv[1:], prog_name="vocab-transfer", standalone_mode=False)
+        sys.exit(code or 0)
+    except BaseException as error:
+        if isinstance(error, SystemExit):
+            raise
+        sys.exit(_report(error))
+
+
+def _report(error: BaseException) -> int:
+    _screen.stop()
+    if _DEBUG in sys.argv[1:]:
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, typer.Exit):
+        return error.exit_code
+    if isinstance(error, typer.Abort):
+        error = KeyboardInterrupt()
+    explain_usage = getattr(error, "format_message", None)  # of the parser's own errors
+    if explain_usage is not None:
+        error = UsageError(explain_usage(), hint="see vocab-transfer --help")
+    _screen.error(one_line(error))
+    return exit_code(error)

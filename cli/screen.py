@@ -1,0 +1,146 @@
+"""What a person sees: progress and tables on stderr. Data goes to stdout, elsewhere."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from rich.status import Status
+
+    from vocab.pipeline import Prepared, TransferResult
+    from vocab.progress import Decision, Decisions, Progress
+
+
+class Screen:
+    """stderr at one of four levels: -1 quiet, 0 normal, 1 with stage times, 2 with warnings in full."""
+
+    def __init__(self, level: int) -> None:
+        self.level = level
+        self.console = Console(stderr=True, highlight=False)
+        self._status: Status | None = None
+
+    def decisions(self) -> Decisions:
+        """Decisions that are printed as they are made."""
+        from vocab.progress import Decisions
+
+        return Decisions(tell=self._decision)
+
+    def progress(self) -> Progress:
+        """Stages shown as a spinner on a terminal, as lines elsewhere."""
+        from vocab.progress import Progress
+
+        return Progress(tell=self._stage, tell_bytes=self._bytes)
+
+    def _decision(self, decision: Decision) -> None:
+        if self.level >= 0:
+            why = f" [dim]({escape(decision.why)})[/dim]" if decision.why else ""
+            self.console.print(f"[bold]{escape(decision.what)}[/bold]: {escape(decision.value)}{why}")
+
+    def _stage(self, name: str) -> None:
+        if self.level < 0:
+            return
+        if not self.console.is_terminal:
+            if self.level > 0:
+                self.console.print(f"… {name}")
+            return
+        if self._status is None:
+            self._status = self.console.status(name)
+            self._status.start()
+        self._status.update(name)
+
+    def _bytes(self, step: str, done: int, total: int) -> None:
+        if self._status is not None:
+            self._status.update(f"{step}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+    def stop(self) -> None:
+        """Take the spinner away."""
+        if self._status is not None:
+            self._status.stop()
+            self._status = None
+
+    def error(self, line: str) -> None:
+        """One line for an error, printed at every level."""
+        self.stop()
+        self.console.print(f"[red]error[/red]: {escape(line)}", soft_wrap=True)
+
+    def warning(self, line: str) -> None:
+        """One line for a warning."""
+        if self.level >= 0:
+            self.console.print(f"[yellow]warning[/yellow]: {escape(line)}", soft_wrap=True)
+
+    def result(self, result: TransferResult, written: Any) -> None:
+        """The tables at the end of a transfer, and what to do next."""
+        self.stop()
+        if self.level < 0:
+            return
+        rows = Table("rows", "number", "share of rows", "share of the text", box=None)
+        for share in result.origins:
+            text = "" if share.text_share is None else f"{share.text_share:.1%}"
+            rows.add_row(share.origin, f"{share.n_rows:,}", f"{share.row_share:.1%}", text)
+        self.console.print("", rows)
+        before, after = result.before, result.after
+        fertility = Table("tokenizer", "size", "tokens per word", "bytes per token", "unknown", box=None)
+        for label, report in (("before", before), ("after", after)):
+            fertility.add_row(
+                label,
+                f"{report.vocab_size:,}",
+                f"{report.tokens_per_word:.2f}",
+                f"{report.bytes_per_token:.2f}",
+                f"{report.unknown_rate:.2%}",
+            )
+        self.console.print("", fertility)
+        if after.unreachable:
+            self.warning(f"{len(after.unreachable)} tokens of the vocabulary can never be produced")
+        if result.examples:
+            examples = Table("new token", "made of", box=None)
+            for example in result.examples:
+                terms = ", ".join(f"{weight:.2f} {token}" for token, weight in example.terms)
+                examples.add_row(escape(example.token), escape(terms))
+            self.console.print("", examples)
+        for note in written.notes:
+            self.console.print(f"[dim]{escape(note)}[/dim]")
+        if self.level > 0:
+            self.times(result.seconds)
+        path = str(written.path)
+        self.console.print(
+            f"\n[green]written and verified[/green]: {escape(path)}\n"
+            f"next: continue pretraining it on {result.prepared.tgt_lang.name} text;\n"
+            f"      why a row is what it is: vocab-transfer explain {escape(path)} TOKEN",
+            soft_wrap=True,
+        )
+
+    def times(self, seconds: Any) -> None:
+        """Wall seconds by stage."""
+        table = Table("stage", "seconds", box=None)
+        for stage, value in seconds.items():
+            table.add_row(stage, f"{value:.1f}")
+        self.console.print("", table)
+
+    def prepared(self, prepared: Prepared, estimate: dict[str, Any]) -> None:
+        """What a run would do."""
+        self.stop()
+        if self.level < 0:
+            return
+        table = Table("dry run", "", box=None)
+        table.add_row("source", escape(f"{prepared.source.name} ({prepared.source.path})"))
+        table.add_row("target", f"{prepared.tgt_lang.name} ({prepared.tgt_lang.code})")
+        chain = " > ".join(("special", prepared.method.name, *prepared.method.fallbacks))
+        table.add_row("method", escape(chain))
+        for key, value in estimate.items():
+            table.add_row(
+                escape(key.replace("_", " ")), f"{value:,}" if isinstance(value, int) else str(value)
+            )
+        self.console.print(table)
+        self.console.print("[dim]nothing was written[/dim]")
+
+
+def print_json(value: Any) -> None:
+    """One JSON object on stdout."""
+    import json
+
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, indent=1) + "\n")

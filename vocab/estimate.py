@@ -1,0 +1,45 @@
+"""What a transfer will cost, before it is made."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from vocab.checkpoint import open_checkpoint
+
+if TYPE_CHECKING:
+    from vocab.pipeline import Prepared
+
+_SAMPLE = 2000
+# Seconds per million cells of the alignment (all iterations, one thread) and per million words of tokenizer
+# training, read off `python -m benchmarks stages`; other machines differ by a factor, not by an order.
+_ALIGN_S_PER_MCELL = 1.0
+_TRAIN_S_PER_MWORD = 8.0
+
+
+def estimate(prepared: Prepared) -> dict[str, Any]:
+    """Sizes, and rough time and memory, of a prepared transfer.
+
+    Sentence lengths are taken from an even sample of the pairs under the source tokenizer on both sides,
+    which overstates the target's length before it has a tokenizer of its own.
+    """
+    materials, source = prepared.materials, prepared.source
+    n_words = sum(len(line.split()) for line in materials.text)
+    checkpoint = open_checkpoint(source.path)
+    weights = sum(tensor.stop - tensor.start for tensor in checkpoint.tensors.values())
+    figures: dict[str, Any] = {
+        "text_lines": len(materials.text),
+        "text_words": n_words,
+        "sentence_pairs": 0 if materials.parallel is None else len(materials.parallel),
+        "vocabulary": prepared.options.vocab_size or prepared.options.tokenizer or "chosen from the text",
+        "output_mb": round(weights / 1e6),
+    }
+    seconds = 5.0 + n_words / 1e6 * _TRAIN_S_PER_MWORD
+    memory = 3 * weights / 1e6 + 500
+    if prepared.method.name == "trans-tokenization" and materials.parallel is not None:
+        step = max(len(materials.parallel) // _SAMPLE, 1)
+        src = source.vocabulary.encode(materials.parallel.src[::step])
+        tgt_words = [len(line.split()) for line in materials.parallel.tgt[::step]]
+        cells = sum(len(ids) * words * 1.4 for ids, words in zip(src, tgt_words, strict=True)) * step
+        seconds += cells / 1e6 * _ALIGN_S_PER_MCELL
+        memory += cells * 16 / 1e6
+    return figures | {"about_seconds": round(seconds), "about_memory_mb": round(memory)}
