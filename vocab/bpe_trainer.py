@@ -1,20 +1,22 @@
 """Learning of byte-pair merges, with one order for equal counts.
 
 The merges serve byte-level BPE, SentencePiece-style BPE and WordPiece (whose vocabulary is made by the same
-merges over ``##`` continuation characters). The result depends on the words and their counts alone: not on hash
-seeds, the number of threads or the order in which the text came.
+merges over ``##`` continuation characters). The result depends on the words and their counts alone: not on
+hash seeds, the number of threads or the order in which the text came.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numba
 import numpy as np
 
 _CONTINUES = 0x110000  # added to the code point of a character that does not begin its word
-_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character is multiplied away
+Scalar = int | np.signedinteger[Any]
+HASH_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character is multiplied away
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,7 +115,7 @@ def learn_merges(
         after,
         before,
         np.repeat(spelled_counts, sizes),
-        _mixed(known),
+        mixed(known),
         min(max_merges, len(codes)),
         max(min_count, 1),
         max_length or len(codes) + 1,
@@ -127,9 +129,9 @@ def learn_merges(
     return Merges(characters, pairs, counts, prefix)
 
 
-def _mixed(codes: np.ndarray) -> np.ndarray:
+def mixed(codes: np.ndarray) -> np.ndarray:
     """Splitmix64 of code points: the one-character values of the rolling hash of tokens."""
-    x = codes.astype(np.uint64) + _BASE
+    x = codes.astype(np.uint64) + HASH_BASE
     x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return x ^ (x >> np.uint64(31))
@@ -161,7 +163,7 @@ def _merge_pairs(
     spelled = np.zeros(4 * (1 << int(np.log2(capacity + 1))), np.uint64)  # open addressing, 0 is free
     for s in range(n_symbols):
         token_hash[s] = hashes[s]
-        token_power[s] = np.uint64(0x9E3779B97F4A7C15)
+        token_power[s] = HASH_BASE
         _add(spelled, hashes[s])
     out_left = np.empty(max_merges, np.int32)
     out_right = np.empty(max_merges, np.int32)
@@ -271,7 +273,7 @@ def _merge_pairs(
 
 
 @numba.njit(cache=True)
-def _add(table: np.ndarray, key: int) -> bool:
+def _add(table: np.ndarray, key: np.uint64) -> bool:
     """Put a hash into the table; False if it was there."""
     slot = key & np.uint64(len(table) - 1)
     while table[slot] != 0:
@@ -284,8 +286,8 @@ def _add(table: np.ndarray, key: int) -> bool:
 
 @numba.njit(cache=True)
 def _comes_first(
-    count: int, pair: int, other_count: int, other: int, left: np.ndarray, right: np.ndarray
-) -> bool:
+    count: Scalar, pair: Scalar, other_count: Scalar, other: Scalar, left: np.ndarray, right: np.ndarray
+) -> bool | np.bool_:
     if count != other_count:
         return count > other_count
     if left[pair] != left[other]:
@@ -298,8 +300,8 @@ def _push(
     counts: np.ndarray,
     pairs: np.ndarray,
     size: int,
-    count: int,
-    pair: int,
+    count: Scalar,
+    pair: Scalar,
     left: np.ndarray,
     right: np.ndarray,
 ) -> None:

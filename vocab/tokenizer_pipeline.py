@@ -1,7 +1,7 @@
 """What a new tokenizer takes over from the old one: pipeline, special tokens, ids, settings.
 
-A tokenizer.json is a pipeline around a model. The pipeline (normaliser, pre-tokenizer, decoder, template) stays
-the source's; only the model's vocabulary is new, and every mention of an id is moved along.
+A tokenizer.json is a pipeline around a model. The pipeline (normaliser, pre-tokenizer, decoder, template)
+stays the source's; only the model's vocabulary is new, and every mention of an id is moved along.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _PLAIN_PIPELINES: Mapping[str, Mapping[str, Any]] = {
 
 
 def source_spec(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
-    """The tokenizer.json of a tokenizer, without truncation and padding (they belong to a call, not to it)."""
+    """The tokenizer.json of a tokenizer, without truncation and padding, which belong to a call."""
     spec = json.loads(backend(tokenizer).to_str())
     return spec | {"truncation": None, "padding": None}
 
@@ -61,22 +61,31 @@ def algorithm_of(spec: Mapping[str, Any]) -> Algorithm:
     InputError
         For a model that is trained in no known way (word-level vocabularies).
     """
+    found = _algorithm(spec)
+    if found is None:
+        raise InputError(
+            "no trainer for the source tokenizer's model",
+            got=spec["model"]["type"],
+            wanted="BPE, WordPiece or Unigram",
+            hint="name the algorithm, or pass a finished target tokenizer",
+        )
+    return found
+
+
+def _algorithm(spec: Mapping[str, Any]) -> Algorithm | None:
     model = spec["model"]
     name = model.get("type") or ("Unigram" if isinstance(model.get("vocab"), list) else "WordPiece")
     if name == "BPE":
         return "byte-bpe" if kind_of(spec) == "byte-level" else "bpe"
-    if name in ("WordPiece", "Unigram"):
-        return "wordpiece" if name == "WordPiece" else "unigram"
-    raise InputError(
-        "no trainer for the source tokenizer's model",
-        got=name,
-        wanted="BPE, WordPiece or Unigram",
-        hint="name the algorithm, or pass a finished target tokenizer",
-    )
+    if name == "WordPiece":
+        return "wordpiece"
+    return "unigram" if name == "Unigram" else None
 
 
-def with_algorithm(spec: Mapping[str, Any], algorithm: Algorithm) -> dict[str, Any]:
-    """The tokenizer.json with an empty model of an algorithm, and a plain pipeline for it if it is another one.
+def with_algorithm(spec: Mapping[str, Any], algorithm: Algorithm, unk: str | None) -> dict[str, Any]:
+    """The tokenizer.json set for an algorithm, with a plain pipeline if it is not the source's.
+
+    The model section still holds the old vocabulary; `unk` is the unknown token for another algorithm.
 
     Raises
     ------
@@ -85,9 +94,8 @@ def with_algorithm(spec: Mapping[str, Any], algorithm: Algorithm) -> dict[str, A
     """
     if algorithm not in ALGORITHMS:
         raise UsageError("unknown tokenizer algorithm", got=algorithm, wanted=" or ".join(ALGORITHMS))
-    if algorithm == algorithm_of(spec):
+    if algorithm == _algorithm(spec):
         return dict(spec)
-    unk = _unknown_token(spec)
     models: Mapping[str, Mapping[str, Any]] = {
         "byte-bpe": {"type": "BPE", "byte_fallback": False},
         "bpe": {"type": "BPE", "byte_fallback": True, "fuse_unk": True, "unk_token": unk},
@@ -97,14 +105,14 @@ def with_algorithm(spec: Mapping[str, Any], algorithm: Algorithm) -> dict[str, A
             "continuing_subword_prefix": "##",
             "max_input_chars_per_word": 100,
         },
-        "unigram": {"type": "Unigram", "byte_fallback": False},
+        "unigram": {"type": "Unigram", "byte_fallback": False, "unk_token": unk},
     }
-    # ids and spellings of the old model are still needed to place the special tokens
     model = dict(models[algorithm]) | {"vocab": spec["model"]["vocab"]}
-    return dict(spec) | _PLAIN_PIPELINES[algorithm] | {"model": model}
+    return dict(spec) | dict(_PLAIN_PIPELINES[algorithm]) | {"model": model}
 
 
-def _unknown_token(spec: Mapping[str, Any]) -> str | None:
+def unknown_token(spec: Mapping[str, Any]) -> str | None:
+    """The token that the model gives for what it cannot spell."""
     model = spec["model"]
     if isinstance(model.get("unk_token"), str):
         return model["unk_token"]
@@ -138,7 +146,7 @@ def kept_tokens(
         else:
             kept[token] = entry["id"]
     ids = backend(tokenizer).get_vocab(with_added_tokens=True)
-    unk = _unknown_token(spec) or tokenizer.unk_token
+    unk = unknown_token(spec) or tokenizer.unk_token
     algorithm = algorithm_of(spec)
     if unk in ids:
         kept[unk] = ids[unk]
@@ -254,7 +262,7 @@ def _moved(processor: Mapping[str, Any] | None, ids: Mapping[str, int]) -> Mappi
 
 
 def scratch(spec: Mapping[str, Any], *extra: Mapping[str, Any]) -> Tokenizer:
-    """A tokenizer with the pipeline of `spec` and no vocabulary; `extra` pre-tokenizers come after its own."""
+    """A tokenizer without vocabulary: the pipeline of `spec`, then the `extra` pre-tokenizers."""
     from tokenizers import Tokenizer
 
     steps: Iterable[Any] = [step for step in (spec.get("pre_tokenizer"), *extra) if step is not None]

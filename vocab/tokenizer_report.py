@@ -141,8 +141,8 @@ def unreachable_tokens(tokenizer: AnyTokenizer | Vocabulary) -> tuple[str, ...]:
 
     A token is reported if the model segments its own spelling otherwise (no order of merges leads to it,
     or a better segmentation wins), if the normaliser or the pre-tokenizer always breaks it, or, for a
-    WordPiece continuation, if after no beginning of one or two characters it comes out whole. Special, added, byte-fallback
-    and one-character tokens are left out: they are there for what a text might hold.
+    WordPiece continuation, if after no beginning of one or two characters it comes out whole. Special, added,
+    byte-fallback and one-character tokens are left out: they are there for what a text might hold.
     """
     vocabulary = Vocabulary.of(tokenizer)
     inner, model = vocabulary.tokenizer, vocabulary.tokenizer.model

@@ -2,52 +2,39 @@
 
 from __future__ import annotations
 
-import re
-import unicodedata
-import warnings
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from align.errors import InputError
+from align.errors import InputError, UsageError
 from vocab.bpe_trainer import Merges, learn_merges
 from vocab.tokenizer_pipeline import (
     Algorithm,
     algorithm_of,
     build,
-    byte_tokens,
     kept_tokens,
     place,
-    scratch,
     source_spec,
+    unknown_token,
     with_algorithm,
 )
 from vocab.tokenizer_report import TokenizerReport, report
-from vocab.tokens import BYTE_TO_CHAR, kind_of
+from vocab.training_words import (
+    base_alphabet,
+    count_chunks,
+    count_merged_by_accents,
+    count_words,
+    training_pipeline,
+)
 from vocab.unigram_trainer import learn_pieces
 
 if TYPE_CHECKING:
-    from tokenizers import Tokenizer
     from transformers import PreTrainedTokenizerFast
 
 MAX_AUTO_SIZE = 50_000
-_MIN_COUNT = 2  # a token that was seen once has no more than one context to be learnt from
+_MIN_COUNT = 2  # a token seen once has a single context to be learnt from
 _MULTIPLE = 64  # sizes that matrix kernels like
-_REPORT_LINES = 2_500
 _MAX_PIECE = 16  # characters, SentencePiece's limit
-_COVERAGE = 0.9995  # of the characters of a text, where bytes stand in for the rest (SentencePiece's default)
-_ACCENT_SHARE = 0.005  # of the different words; below it merged words are not worth a warning
-
-# SentencePiece trains within runs of one script; letters, digits and the rest, each with the space before it.
-_SCRIPT_RUNS = {
-    "type": "Split",
-    "pattern": {"Regex": r"▁?[\p{L}\p{M}]+|▁?\p{N}+|▁?[^▁\p{L}\p{M}\p{N}]+|▁"},
-    "behavior": "Isolated",
-    "invert": False,
-}
-_SINGLE_DIGITS = {"type": "Digits", "individual_digits": True}
-_ASCII = frozenset(map(chr, range(0x21, 0x7F)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,9 +49,9 @@ class TrainedTokenizer:
     vocab_size : int
         Number of tokens, special ones included; ids are ``0 .. vocab_size - 1``.
     why : str
-        One sentence on how the size was chosen.
+        One line on how the size was chosen.
     report : TokenizerReport
-        Quality on (a sample of) the training text.
+        Quality on an even sample of the training text, at most 5,000 lines.
     dropped : tuple of str
         Reserved special tokens of the source that were left behind.
     n_words : int
@@ -105,7 +92,7 @@ def train_tokenizer(
         Lines of the target language; read once.
     vocab_size : int or "auto"
         Number of tokens, special ones included. ``"auto"`` takes as many as were seen at least twice when
-        they were made, rounded down to a multiple of 64, and at most `max_auto_size`.
+        they were made by merging, rounded down to a multiple of 64, and at most `max_auto_size`.
     algorithm : str, optional
         The source's by default; for another one the pipeline is a plain one of that algorithm.
     max_auto_size : int
@@ -121,7 +108,7 @@ def train_tokenizer(
         If the text is empty or too small, if it does not support `vocab_size`, if `vocab_size` has no room
         for special tokens and alphabet, or if the source lacks an unknown or padding token that is needed.
     UsageError
-        For an unknown `algorithm`.
+        For an unknown `algorithm`, a `vocab_size` that is no size, or one string for a text.
 
     Warns
     -----
@@ -130,202 +117,116 @@ def train_tokenizer(
 
     Notes
     -----
-    Time is about 0.1 s for 1,000 lines, memory grows with the number of different words.
+    Time about 0.1 s for 1,000 lines; memory about 1 KiB for each different word.
     """
+    if vocab_size != "auto" and (not isinstance(vocab_size, int) or vocab_size < 1):
+        raise UsageError("the vocabulary size is no size", got=vocab_size, wanted='a number or "auto"')
+    asked = None if vocab_size == "auto" else vocab_size
     spec = source_spec(src_tokenizer)
-    spec = with_algorithm(spec, algorithm or algorithm_of(spec))
-    algorithm = algorithm_of(spec)
+    algorithm = algorithm or algorithm_of(spec)
+    spec = with_algorithm(spec, algorithm, src_tokenizer.unk_token)
     kept, dropped = kept_tokens(src_tokenizer, spec)
-    units, n_lines, sample = _count_units(texts)
-    steps = []
-    if kind_of(spec) == "sentencepiece":
-        steps.append(_SCRIPT_RUNS)
-        if _splits_digits(src_tokenizer.get_vocab()):
-            steps.append(_SINGLE_DIGITS)
-    pipeline = scratch(spec, *steps)
-    words = _count_words(pipeline, units)
+    chunks = count_chunks(texts)
+    pipeline = training_pipeline(spec, src_tokenizer.get_vocab())
+    words = count_words(pipeline, chunks)
+    text = f"{chunks.n_lines:,} lines with {len(words):,} different words"
     if not words:
-        raise InputError("the text to train a tokenizer on is empty", got=f"{n_lines} lines")
+        raise InputError("the text to train a tokenizer on is empty", got=f"{chunks.n_lines} lines")
 
-    asked = None if vocab_size == "auto" else int(vocab_size)
-    size_limit = max_auto_size if asked is None else asked
-    alphabet = _alphabet(words, pipeline, spec, algorithm, size_limit)
+    limit = max_auto_size if asked is None else asked
+    alphabet = base_alphabet(words, pipeline, spec["model"], algorithm, limit)
     fixed = [token for token in alphabet if token not in kept]
-    room = size_limit - len(kept) - len(fixed)
-    if room < 1:
+    n_base = len(kept) + len(fixed)
+    if limit <= n_base:
         raise InputError(
             "the vocabulary has no room beside special tokens and alphabet",
-            got=size_limit,
-            wanted=f"more than {len(kept) + len(fixed)}",
+            got=limit,
+            wanted=f"more than {n_base}",
             hint="ask for a larger vocabulary",
         )
+    characters = frozenset(token for token in alphabet if len(token) == 1)
     merges = learn_merges(
         words,
-        _single_characters(alphabet, algorithm),
-        max_merges=room,
+        None if algorithm == "byte-bpe" else characters,
+        max_merges=limit - n_base,
         min_count=_MIN_COUNT if asked is None else 1,
         prefix="##" if algorithm == "wordpiece" else "",
         max_length=_MAX_PIECE if algorithm in ("bpe", "unigram") else 0,
     )
-    merges = _without(merges, set(kept))
-    n_supported = len(kept) + len(fixed) + len(merges.pairs)
-    size, why = _choose_size(asked, max_auto_size, n_supported, merges, n_lines, len(words))
-    n_learnt = size - len(kept) - len(fixed)
-    if n_learnt < 1:
+    merges = _without(merges, kept)
+    if not merges.pairs:
         raise InputError(
-            "too little text to train a tokenizer on",
-            got=f"{n_lines} lines, {len(words)} different words",
-            wanted="letters that stand together more than once",
+            "too little text to train a tokenizer on", got=text, wanted="letters that stand together twice"
         )
-
-    model = dict(spec["model"])
+    # for a unigram model, too, the number of merges is the number of pieces that the text supports
+    size = _size(asked, n_base + len(merges.pairs), n_base)
     if algorithm == "unigram":
-        pieces = learn_pieces(words, frozenset(fixed), n_pieces=n_learnt + len(fixed))
-        scores = dict(zip(pieces.pieces, pieces.scores.tolist(), strict=True))
-        scores = {piece: score for piece, score in scores.items() if piece not in kept}
-        lowest = min(scores.values())
-        scores |= {piece: lowest for piece in fixed if piece not in scores}
-        if asked is not None and len(scores) < n_learnt + len(fixed):
-            raise _too_large(asked, len(kept) + len(scores))
-        ids = place(kept, list(scores))
-        size = len(ids)
-        model["vocab"] = [
-            [token, scores.get(token, lowest if token in byte_tokens() else 0.0)] for token in ids
-        ]
-        unk = spec["model"]["unk_id"] if "unk_id" in spec["model"] else None
-        unk_token = src_tokenizer.unk_token if unk is None else spec["model"]["vocab"][unk][0]
-        model["unk_id"] = ids.get(unk_token) if unk_token is not None else None
+        model, ids = _unigram(spec, words, fixed, kept, size)
     else:
-        ids = place(kept, fixed + merges.tokens[:n_learnt])
-        model["vocab"] = ids
+        learnt = merges.pairs[: size - n_base]
+        ids = place(kept, fixed + merges.tokens[: len(learnt)])
+        model = spec["model"] | {"vocab": ids}
         if algorithm != "wordpiece":
-            model["merges"] = [list(pair) for pair in merges.pairs[:n_learnt]]
+            model["merges"] = [list(pair) for pair in learnt]
+    if asked is not None and len(ids) < asked:
+        raise InputError(
+            "the text does not support so large a vocabulary",
+            got=asked,
+            wanted=f"at most {len(ids)}",
+            hint='add text, ask for fewer tokens, or let "auto" choose',
+        )
     tokenizer = build(src_tokenizer, spec, model, ids)
-    n_merged = _count_merged(pipeline.normalizer, units)
     return TrainedTokenizer(
-        tokenizer, algorithm, size, why, report(tokenizer, sample), tuple(dropped), len(words), n_merged
+        tokenizer,
+        algorithm,
+        len(ids),
+        _why(asked, limit, len(ids), int(merges.counts[size - n_base - 1]), text),
+        report(tokenizer, chunks.sample),
+        tuple(dropped),
+        len(words),
+        count_merged_by_accents(pipeline, chunks),
     )
 
 
-def _choose_size(
-    asked: int | None, limit: int, n_supported: int, merges: Merges, n_lines: int, n_words: int
-) -> tuple[int, str]:
-    rarest = int(merges.counts[-1]) if len(merges.counts) else 0
-    text = f"{n_lines:,} lines with {n_words:,} different words"
+def _size(asked: int | None, n_supported: int, n_base: int) -> int:
+    """The size to build: as asked, or all that is supported; never more, and at least one learnt token."""
     if asked is not None:
-        if n_supported < asked:
-            raise _too_large(asked, n_supported)
-        return (
-            asked,
-            f"{asked:,} tokens as asked; the rarest was seen {rarest} times when it was made ({text})",
-        )
-    size = n_supported if n_supported < _MULTIPLE else n_supported - n_supported % _MULTIPLE
-    if n_supported >= limit:
-        return (
-            size,
-            f"{size:,} tokens, the limit; the rarest was seen {rarest} times when it was made ({text})",
-        )
-    return size, f"{size:,} tokens, as many as were seen at least twice when they were made ({text})"
+        return min(asked, n_supported)
+    return max(n_supported - n_supported % _MULTIPLE, n_base + 1)
 
 
-def _too_large(asked: int, supported: int) -> InputError:
-    return InputError(
-        "the text does not support so large a vocabulary",
-        got=asked,
-        wanted=f"at most {supported}",
-        hint='add text, ask for fewer tokens, or let "auto" choose',
-    )
+def _why(asked: int | None, limit: int, size: int, rarest: int, text: str) -> str:
+    if asked is not None:
+        return f"{size:,} tokens as asked, the rarest seen {rarest:,} times when it was made ({text})"
+    if size > limit - _MULTIPLE:
+        return f"{size:,} tokens, the limit, the rarest seen {rarest:,} times when it was made ({text})"
+    return f"{size:,} tokens, as many as were seen at least twice when they were made ({text})"
 
 
-def _count_units(texts: Iterable[str]) -> tuple[Counter[tuple[bool, str]], int, list[str]]:
-    """Count of every (begins a line, chunk between spaces), the number of lines, and an even sample of them."""
-    units: Counter[tuple[bool, str]] = Counter()
-    sample: list[str] = []
-    n_lines, every = 0, 1
-    for line in texts:
-        chunks = line.split(" ")
-        units[True, chunks[0]] += 1
-        units.update((False, chunk) for chunk in chunks[1:])
-        if n_lines % every == 0:
-            sample.append(line)
-            if len(sample) == 2 * _REPORT_LINES:
-                sample, every = sample[::2], 2 * every
-        n_lines += 1
-    for empty in ((True, ""), (False, "")):
-        units.pop(empty, None)
-    return units, n_lines, sample
-
-
-def _count_words(pipeline: Tokenizer, units: Mapping[tuple[bool, str], int]) -> Counter[str]:
-    """Words as the pipeline cuts them, each different chunk once.
-
-    A chunk inside a line is cut with its space, or without, whichever gives what the whole line would.
-    """
-
-    def cut(text: str) -> list[str]:
-        if pipeline.normalizer is not None:
-            text = pipeline.normalizer.normalize_str(text)
-        return [piece for piece, _ in pipeline.pre_tokenizer.pre_tokenize_str(text)]
-
-    probes = [("ab", "cd"), ("x.", "(y"), ("1", "2"), ("don't", "'s")]
-    before = ""
-    for before in (" ", ""):
-        if all(cut(f"{a} {b}") == cut(a) + cut(before + b) for a, b in probes):
-            break
-    words: Counter[str] = Counter()
-    for (first, chunk), count in units.items():
-        for word in cut(chunk if first else before + chunk):
-            words[word] += count
-    return words
-
-
-def _alphabet(
-    words: Mapping[str, int],
-    pipeline: Tokenizer,
+def _unigram(
     spec: Mapping[str, Any],
-    algorithm: Algorithm,
-    vocab_size: int,
-) -> list[str]:
-    """Tokens that every vocabulary of this text has: bytes or characters, in a fixed order."""
-    if algorithm == "byte-bpe":
-        return sorted(BYTE_TO_CHAR.values())
-    characters: Counter[str] = Counter()
-    for word, count in words.items():
-        for character in word:
-            characters[character] += count
-    ranked = sorted(characters, key=lambda character: (-characters[character], character))
-    if spec["model"].get("byte_fallback"):
-        total, seen, kept = sum(characters.values()), 0, []
-        for character in ranked:
-            if seen >= _COVERAGE * total:
-                break
-            seen += characters[character]
-            kept.append(character)
-        return byte_tokens() + sorted(kept)
-    # ASCII belongs to every text, seen or not, unless the normaliser never lets it through
-    normalizer = pipeline.normalizer
-    ascii_seen = {c for c in _ASCII if normalizer is None or normalizer.normalize_str(c).strip("▁ ") == c}
-    n_forms = 2 if algorithm == "wordpiece" else 1
-    chosen = sorted(ascii_seen | set(ranked[: vocab_size // (2 * n_forms)]))
-    if algorithm == "unigram":
-        return chosen
-    inner = [f"##{c}" for c in chosen if len(_cut_between_letters(pipeline, c)) < 3]
-    return chosen + inner
+    words: Mapping[str, int],
+    fixed: Sequence[str],
+    kept: Mapping[str, int],
+    size: int,
+) -> tuple[dict[str, Any], dict[str, int]]:
+    """A unigram model of at most `size` tokens, and its ids."""
+    n_seen = len(set(fixed) & {character for word in words for character in word})
+    pieces = learn_pieces(words, frozenset(fixed), n_pieces=size - len(kept) - (len(fixed) - n_seen))
+    learnt = zip(pieces.pieces, pieces.scores.tolist(), strict=True)
+    scores = {piece: score for piece, score in learnt if piece not in kept}
+    lowest = min(scores.values())
+    # characters that the text lacks, and the bytes of a fallback, are there but never preferred
+    scores |= {piece: lowest for piece in fixed if piece not in scores}
+    ids = place(kept, list(scores))
+    unk = unknown_token(spec)
+    special = {entry["content"] for entry in spec["added_tokens"]} | {unk}
+    vocab = [[token, 0.0 if token in special else scores.get(token, lowest)] for token in ids]
+    model = {name: value for name, value in spec["model"].items() if name != "unk_token"}
+    return model | {"vocab": vocab, "unk_id": None if unk is None else ids[unk]}, ids
 
 
-def _cut_between_letters(pipeline: Tokenizer, character: str) -> list[Any]:
-    """How a character between two letters is cut; three words where it always stands alone (BERT's commas)."""
-    text = f"a{character}a"
-    if pipeline.normalizer is not None:
-        text = pipeline.normalizer.normalize_str(text)
-    return pipeline.pre_tokenizer.pre_tokenize_str(text)
-
-
-def _single_characters(alphabet: Iterable[str], algorithm: Algorithm) -> frozenset[str] | None:
-    return None if algorithm == "byte-bpe" else frozenset(token for token in alphabet if len(token) == 1)
-
-
-def _without(merges: Merges, taken: set[str]) -> Merges:
+def _without(merges: Merges, taken: Mapping[str, int]) -> Merges:
     """The merges without those that would spell a special token, and what is built on them."""
     gone = set(taken)
     stays = []
@@ -334,30 +235,4 @@ def _without(merges: Merges, taken: set[str]) -> Merges:
             gone.add(token)
         else:
             stays.append(i)
-    if len(stays) == len(merges.pairs):
-        return merges
     return Merges(merges.alphabet, [merges.pairs[i] for i in stays], merges.counts[stays], merges.prefix)
-
-
-def _splits_digits(vocabulary: Iterable[str]) -> bool:
-    """Whether a vocabulary knows numbers by their digits alone, as Llama 2, Mistral and Gemma do."""
-    numbers = {token.strip("▁") for token in vocabulary if re.fullmatch(r"▁?[0-9]+", token)}
-    return numbers == set("0123456789")
-
-
-def _count_merged(normalizer: Any, units: Mapping[tuple[bool, str], int]) -> int:
-    """Different words that stripping accents makes equal; warns if they are many."""
-    if normalizer is None or normalizer.normalize_str("é").strip("▁ ") != "e":
-        return 0
-    lowered = normalizer.normalize_str("A") == normalizer.normalize_str("a")
-    fold: Callable[[str], str] = str.lower if lowered else str
-    forms = {unicodedata.normalize("NFC", fold(chunk)) for _, chunk in units}
-    stripped = Counter(normalizer.normalize_str(form) for form in forms)
-    n_merged = sum(count for count in stripped.values() if count > 1)
-    if n_merged > _ACCENT_SHARE * len(forms):
-        warnings.warn(
-            f"the source tokenizer strips accents, which makes {n_merged:,} of {len(forms):,} different words of "
-            "the text equal to another word",
-            stacklevel=3,
-        )
-    return n_merged

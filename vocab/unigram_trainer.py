@@ -10,16 +10,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-import numba
 import numpy as np
 from scipy.special import digamma
+
+from vocab.bpe_trainer import HASH_BASE, mixed
+from vocab.unigram_kernels import best_counts, forward_backward, replacement_loss
 
 _MAX_LENGTH = 16  # characters of a piece
 _MAX_SEEDS = 1_000_000
 _MAX_CHARACTERS = 8_000_000  # of all different words together; rarer words are left out
 _SHRINK = 0.75
 _N_BLOCKS = 16
-_BASE = np.uint64(0x9E3779B97F4A7C15)
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,15 +159,15 @@ def _seed(words: Mapping[str, int], alphabet: frozenset[str]) -> tuple[np.ndarra
 
     positions, lengths, numbers, where, length, frequency = [], [], [], [], [], []
     window = np.zeros(len(codes), np.uint64)
-    mixed = _mixed(codes)
+    hashes = mixed(codes)
     n_pieces = n_required = 0
     at = np.flatnonzero(known)
-    group, first_at, total = _groups(mixed[at], weight[at])
-    window[at] = mixed[at]
+    group, first_at, total = _groups(hashes[at], weight[at])
+    window[at] = hashes[at]
     for size in range(1, _MAX_LENGTH + 1):
         # the next longer windows say which of these substrings always go on in the same way
         longer = at[run_end[at] > at + size]
-        window[longer] = window[longer] * _BASE + mixed[longer + size]
+        window[longer] = window[longer] * HASH_BASE + hashes[longer + size]
         next_group, next_first, next_total = _groups(window[longer], weight[longer])
         useful = total >= 2
         if size == 1:
@@ -223,13 +224,6 @@ def _groups(keys: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return group, first[order], total
 
 
-def _mixed(codes: np.ndarray) -> np.ndarray:
-    x = codes.astype(np.uint64) + _BASE
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
 def _seed_probabilities(lattice: _Lattice) -> np.ndarray:
     """Frequency times length of each seed, normalised: where the fit begins."""
     per_run = np.repeat(lattice.weights, lattice.ends - lattice.starts)
@@ -244,7 +238,7 @@ def _seed_probabilities(lattice: _Lattice) -> np.ndarray:
 
 
 def _expected_counts(lattice: _Lattice, scores: np.ndarray) -> np.ndarray:
-    counts = _forward_backward(
+    counts = forward_backward(
         lattice.begin,
         lattice.edge_length,
         lattice.edge_piece,
@@ -261,8 +255,8 @@ def _most_needed(lattice: _Lattice, scores: np.ndarray, n_kept: int) -> np.ndarr
     """Mask of the `n_kept` pieces whose absence would cost the likelihood most, and all characters."""
     parts = (lattice.begin, lattice.edge_length, lattice.edge_piece)
     runs = (lattice.starts, lattice.ends, lattice.weights)
-    used = _best_counts(*parts, *runs, scores, _block_bounds(lattice)).sum(axis=0)
-    loss = _replacement_loss(*parts, lattice.where, lattice.length, scores, used)
+    used = best_counts(*parts, *runs, scores, _block_bounds(lattice)).sum(axis=0)
+    loss = replacement_loss(*parts, lattice.where, lattice.length, scores, used)
     loss[: lattice.n_required] = np.inf
     kept = np.zeros(lattice.n_pieces, bool)
     kept[np.argsort(-loss, kind="stable")[: max(n_kept, lattice.n_required)]] = True
@@ -276,119 +270,3 @@ def _block_bounds(lattice: _Lattice) -> np.ndarray:
     bounds = np.searchsorted(done, goals)
     bounds[-1] = len(done)
     return bounds
-
-
-@numba.njit(cache=True, parallel=True)
-def _forward_backward(
-    begin: np.ndarray,
-    edge_length: np.ndarray,
-    edge_piece: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    weights: np.ndarray,
-    scores: np.ndarray,
-    bounds: np.ndarray,
-) -> np.ndarray:
-    """Expected count of each piece over all segmentations, (n_blocks, n_pieces) float64."""
-    counts = np.zeros((len(bounds) - 1, len(scores)))
-    for block in numba.prange(len(bounds) - 1):
-        for run in range(bounds[block], bounds[block + 1]):
-            start = starts[run]
-            size = ends[run] - start
-            forward = np.full(size + 1, -np.inf)
-            backward = np.full(size + 1, -np.inf)
-            forward[0] = 0.0
-            backward[size] = 0.0
-            for i in range(size):
-                for e in range(begin[start + i], begin[start + i + 1]):
-                    j = i + edge_length[e]
-                    forward[j] = np.logaddexp(forward[j], forward[i] + scores[edge_piece[e]])
-            for i in range(size - 1, -1, -1):
-                for e in range(begin[start + i], begin[start + i + 1]):
-                    value = backward[i + edge_length[e]] + scores[edge_piece[e]]
-                    backward[i] = np.logaddexp(backward[i], value)
-            for i in range(size):
-                for e in range(begin[start + i], begin[start + i + 1]):
-                    p = edge_piece[e]
-                    value = forward[i] + scores[p] + backward[i + edge_length[e]] - forward[size]
-                    counts[block, p] += weights[run] * np.exp(value)
-    return counts
-
-
-@numba.njit(cache=True, parallel=True)
-def _best_counts(
-    begin: np.ndarray,
-    edge_length: np.ndarray,
-    edge_piece: np.ndarray,
-    starts: np.ndarray,
-    ends: np.ndarray,
-    weights: np.ndarray,
-    scores: np.ndarray,
-    bounds: np.ndarray,
-) -> np.ndarray:
-    """Count of each piece in the best segmentation of each run, (n_blocks, n_pieces) float64."""
-    counts = np.zeros((len(bounds) - 1, len(scores)))
-    for block in numba.prange(len(bounds) - 1):
-        for run in range(bounds[block], bounds[block + 1]):
-            last = _best_path(
-                begin, edge_length, edge_piece, scores, starts[run], ends[run] - starts[run], -1
-            )
-            j = ends[run] - starts[run]
-            while j > 0:
-                p = edge_piece[last[j]]
-                counts[block, p] += weights[run]
-                j -= edge_length[last[j]]
-    return counts
-
-
-@numba.njit(cache=True)
-def _best_path(
-    begin: np.ndarray,
-    edge_length: np.ndarray,
-    edge_piece: np.ndarray,
-    scores: np.ndarray,
-    start: int,
-    size: int,
-    without: int,
-) -> np.ndarray:
-    """Last edge of the best path to each position of a run; `without` names a piece not to use."""
-    best = np.full(size + 1, -np.inf)
-    best[0] = 0.0
-    last = np.full(size + 1, -1, np.int64)
-    for i in range(size):
-        for e in range(begin[start + i], begin[start + i + 1]):
-            p = edge_piece[e]
-            j = i + edge_length[e]
-            if p != without and j <= size and best[i] + scores[p] > best[j]:
-                best[j] = best[i] + scores[p]
-                last[j] = e
-    return last
-
-
-@numba.njit(cache=True, parallel=True)
-def _replacement_loss(
-    begin: np.ndarray,
-    edge_length: np.ndarray,
-    edge_piece: np.ndarray,
-    where: np.ndarray,
-    length: np.ndarray,
-    scores: np.ndarray,
-    used: np.ndarray,
-) -> np.ndarray:
-    """Loss of log-likelihood, per token of text, when each piece gives way to its next best segmentation."""
-    loss = np.zeros(len(scores))
-    total = used.sum()
-    for p in numba.prange(len(scores)):
-        if used[p] == 0 or length[p] == 1:
-            continue
-        last = _best_path(begin, edge_length, edge_piece, scores, where[p], length[p], p)
-        n_parts = 0
-        j = length[p]
-        alternative = 0.0
-        while j > 0:
-            alternative += np.log(used[edge_piece[last[j]]] + used[p])
-            n_parts += 1
-            j -= edge_length[last[j]]
-        alternative -= n_parts * np.log(total + used[p] * (n_parts - 1))
-        loss[p] = used[p] / total * (np.log(used[p]) - np.log(total) - alternative)
-    return loss
