@@ -8,7 +8,7 @@ import platform
 import resource
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
@@ -78,6 +78,35 @@ class Stages:
                 "peak_rss_mib": round(peak_rss_mib()),
             }
         )
+
+
+@dataclass(frozen=True)
+class ProcessCost:
+    """What a finished child process took."""
+
+    wall_s: float
+    user_s: float
+    system_s: float
+    peak_rss_mib: float
+    exit_code: int
+    stdout: str
+
+
+def run_process(command: Sequence[str | Path], *, env: Mapping[str, str] | None = None) -> ProcessCost:
+    """Run a command to its end and read its cost off the operating system; its stderr passes through."""
+    start = time.perf_counter()
+    child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, env=env)
+    stdout = "" if child.stdout is None else child.stdout.read()
+    _, status, usage = os.wait4(child.pid, 0)
+    child.returncode = os.waitstatus_to_exitcode(status)
+    return ProcessCost(
+        round(time.perf_counter() - start, 2),
+        round(usage.ru_utime, 2),
+        round(usage.ru_stime, 2),
+        round(usage.ru_maxrss / 1024),
+        child.returncode,
+        stdout,
+    )
 
 
 def write(case: str, result: dict[str, Any]) -> Path:

@@ -1,0 +1,51 @@
+"""Run benchmarks: ``python -m benchmarks [case ...]``; results go to ``benchmarks/results``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from align.errors import ToolkitError
+from benchmarks.record import write
+
+CASES = {
+    "retrieval": ("retrieval", "sentence retrieval right after a transfer, by method"),
+    "stages": ("stages", "time and memory of a whole run, stage by stage"),
+    "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
+    "wordalign": ("wordalign", "alignment error rate next to fast_align and eflomal"),
+    "lexicon": ("lexicon_check", "the bundled lexicon against a public dictionary"),
+    "clone": ("fresh_clone", "make demo and make test on a fresh clone"),
+}
+
+
+def main() -> int:
+    """Parse, run, print and write."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "case", nargs="*", default=[], help="; ".join(f"{k}: {v[1]}" for k, v in CASES.items())
+    )
+    parser.add_argument("--peer-python", help="a Python that has the peer (wechsel) installed")
+    arguments = parser.parse_args()
+    unknown = [case for case in arguments.case if case not in CASES]
+    if unknown:
+        parser.error(f"unknown case {unknown[0]!r}; there are {', '.join(CASES)}")
+    failed = 0
+    for case in arguments.case or CASES:
+        run: Callable[..., dict[str, Any]] = import_module(f"benchmarks.{CASES[case][0]}").run
+        try:
+            result = run(arguments.peer_python) if case == "wechsel" else run()
+        except ToolkitError as error:
+            print(f"{case}: {error.message}", file=sys.stderr)
+            failed = 1
+            continue
+        print(json.dumps(result, indent=1, ensure_ascii=False))
+        print(f"written: {write(case, result)}", file=sys.stderr)
+    return failed
+
+
+if __name__ == "__main__":
+    sys.exit(main())
