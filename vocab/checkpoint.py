@@ -289,6 +289,8 @@ def _cast(tensor: torch.Tensor, dtype: str, shape: tuple[int, ...], name: str) -
             "a computed tensor of another shape", got=tuple(tensor.shape), wanted=shape, where=name
         )
     out = tensor.to(getattr(torch, _FLOATS[dtype][0]))
+    if out.dtype == tensor.dtype or torch.isfinite(out).all():
+        return out
     overflow = torch.isinf(out) & ~torch.isinf(tensor)
     if overflow.any():
         raise InputError(
