@@ -279,8 +279,9 @@ def _copy_small_files(model: PreparedModel, folder: Path, *, link: bool) -> None
     for part in parts:
         if part == Path("."):
             continue
-        if part.is_absolute() or ".." in part.parts or not (model.src_dir / part).is_dir():
-            raise InputError("modules.json names a folder that is not there", got=part, where=model.src_dir)
+        if part.is_absolute() or ".." in part.parts:
+            raise InputError("modules.json names a folder outside the model", got=part, where=model.src_dir)
+        # modules without parameters, such as 2_Normalize, often have no folder
         for path in sorted((model.src_dir / part).rglob("*")):
             if path.is_file() and path.suffix in (".json", ".safetensors"):
                 target = folder / path.relative_to(model.src_dir)

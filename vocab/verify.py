@@ -204,14 +204,12 @@ def _check_loading(
         raise _failed(
             "shapes disagree with config.json", folder, got=sorted(map(str, info["mismatched_keys"]))[:3]
         )
-    # tensors missing here were missing in the source too, unless they belong to the vocabulary
-    vocabulary = {tensor.name for tensor in layout.tensors}
-    tied = set(model.all_tied_weights_keys) | set(model.all_tied_weights_keys.values())
-    missing = sorted(set(info["missing_keys"]) & vocabulary)
+    # what is missing was missing in the source too; without its embeddings no model works, though
     sources = _vocabulary_sources(layout, checkpoint)
-    lost = [name for name in missing if name in sources or name in tied]
+    inputs = {tensor.name for tensor in layout.tensors if tensor.role == "input"}
+    lost = sorted(set(info["missing_keys"]) & (inputs | set(sources)))
     if lost:
-        raise _failed("tensors of the vocabulary were not loaded", folder, got=lost)
+        raise _failed("tensors of the vocabulary were not loaded", folder, got=", ".join(lost))
     state = model.state_dict()
     for name, key in sources.items():
         written = checkpoint.read(key)

@@ -278,7 +278,9 @@ def test_the_directory_holds_what_it_should(saved_model: Callable[..., Any], tmp
     (src / "1_Pooling").mkdir()
     (src / "1_Pooling" / "config.json").write_text("{}")
     (src / "modules.json").write_text(
-        json.dumps([{"idx": 0, "path": ""}, {"idx": 1, "path": "1_Pooling"}, {"idx": 2, "path": "1_Pooling"}])
+        json.dumps(
+            [{"idx": 0, "path": ""}, {"idx": 1, "path": "1_Pooling"}, {"idx": 2, "path": "2_Normalize"}]
+        )
     )
     for name in ("sentence_bert_config.json", "LICENSE", "vocab.txt", "tf_model.h5", "pytorch_model.bin"):
         (src / name).write_text("{}")
