@@ -15,7 +15,7 @@ import scipy.special
 
 from align.errors import InputError, UsageError
 from align.evaluation import alignment_error_rate
-from align.wordalign import AlignOptions, Bitext, Links, WordClasses, align
+from align.wordalign import AlignOptions, Bitext, Links, WordClasses, align, expectation
 from align.wordalign.classes import ClassPrior
 from align.wordalign.hmm import first_jumps, hmm_posteriors
 from align.wordalign.ibm1 import ibm1_posteriors
@@ -258,6 +258,16 @@ def test_swapping_the_sides_transposes_the_result():
     a, b = align(bitext), align(swapped)
     np.testing.assert_allclose(b.counts.toarray().T, a.counts.toarray(), rtol=1e-3, atol=2e-3)
     np.testing.assert_allclose(b.tgt_to_src.toarray().T, a.src_to_tgt.toarray(), rtol=1e-2, atol=1e-4)
+
+
+def test_chunks_and_blocks_do_not_matter(monkeypatch):
+    bitext, _, _ = planted_bitext(np.random.default_rng(12), n_pairs=100)
+    whole = align(bitext)
+    monkeypatch.setattr(expectation, "_CHUNK_CELLS", 150)
+    parts = align(bitext)
+    np.testing.assert_allclose(parts.counts.toarray(), whole.counts.toarray(), rtol=1e-3, atol=2e-3)
+    np.testing.assert_array_equal(parts.links.offsets, whole.links.offsets)
+    np.testing.assert_array_equal(parts.links.tgt, whole.links.tgt)
 
 
 def test_counts_are_the_sum_of_link_posteriors():
