@@ -8,36 +8,41 @@ number of threads gives the same model.
 from __future__ import annotations
 
 import argparse
-import gzip
 import json
 import math
 import os
-import re
 import time
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import RobertaConfig, RobertaForMaskedLM, RobertaTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
 from align.errors import InputError
+from benchmarks.demo_text import (
+    BIBLES,
+    BOS,
+    EOS,
+    HELD_OUT_BOOKS,
+    HELD_OUT_NOVELS,
+    N_SPECIAL,
+    PAD,
+    Rows,
+    batches,
+    documents,
+    endless,
+    is_held_out,
+    mask,
+    n_words,
+    pack,
+    train_tokenizer,
+)
 from benchmarks.record import machine
 
 SHARED = Path(os.environ.get("VOCAB_TRANSFER_SHARED", Path(__file__).parents[2] / "shared"))
-BIBLES = ("KJV", "ASV1901", "WEBP", "BSB")
-# whole novels, and the same books of every Bible: the translations are too alike to hold out one of them
-HELD_OUT_NOVELS = ("ENG18610_Eliot", "ENG18900_Doyle", "ENG19020_Nesbit", "ENG19150_Buchan")
-HELD_OUT_BOOKS = ("RUT", "ACT")
-SENTENCE_END = re.compile(
-    r"(?<!Mr\.)(?<!Mrs\.)(?<!Dr\.)(?<!St\.)(?:(?<=[.!?])|(?<=[.!?][\"'”’]))\s+(?=[\"'“‘(]?[A-Z])"
-)
-BOS, PAD, EOS = 0, 1, 2
-N_SPECIAL = 4  # <s> <pad> </s> <unk> come first, <mask> last, as in RoBERTa
 
 
 @dataclass(frozen=True)
@@ -61,90 +66,6 @@ class Options:
     mask_rate: float = 0.2
     validation_mask_rate: float = 0.15
     cooccurrence_window: int = 5
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Token rows without their ``<s>`` and ``</s>``: row i is ``ids[starts[i]:starts[i + 1]]``."""
-
-    ids: np.ndarray
-    starts: np.ndarray
-
-    @property
-    def lengths(self) -> np.ndarray:
-        return np.diff(self.starts)
-
-
-def documents(shared: Path) -> dict[str, list[str]]:
-    """Paragraphs (or verses) by document: a novel, or one book of one Bible."""
-    docs: dict[str, list[str]] = {}
-    paths = [shared / "data/corpora/eltec/eng.tsv.gz"]
-    paths += [shared / f"data/bible/eng_{name}.tsv.gz" for name in BIBLES]
-    for path in paths:
-        if not path.is_file():
-            raise InputError(
-                "a training text is missing",
-                where=path,
-                hint="set VOCAB_TRANSFER_SHARED to the evaluation data",
-            )
-        with gzip.open(path, "rt", encoding="utf-8") as lines:
-            for line in lines:
-                *head, text = line.rstrip("\n").split("\t")
-                key = head[1] if len(head) == 2 else f"{path.name[4:-7]}.{head[0].split('.')[0]}"
-                docs.setdefault(key, []).append(" ".join(text.split()))
-    return docs
-
-
-def is_held_out(document: str) -> bool:
-    return document in HELD_OUT_NOVELS or document.split(".")[-1] in HELD_OUT_BOOKS
-
-
-def train_tokenizer(docs: dict[str, list[str]], vocab_size: int, max_length: int) -> RobertaTokenizerFast:
-    """Byte-level BPE; ``<mask>`` takes the last id, as in RoBERTa."""
-    bpe = Tokenizer(models.BPE())
-    bpe.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    bpe.decoder = decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocab_size - 1,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    bpe.train_from_iterator((text for texts in docs.values() for text in texts), trainer)
-    state = json.loads(bpe.to_str())["model"]
-    return RobertaTokenizerFast(
-        vocab=state["vocab"] | {"<mask>": len(state["vocab"])},
-        merges=[tuple(pair) for pair in state["merges"]],
-        model_max_length=max_length,
-    )
-
-
-def pack(docs: dict[str, list[str]], tokenizer: RobertaTokenizerFast, max_length: int, seed: int) -> Rows:
-    """Whole sentences, one after another, until a length drawn for each row is reached.
-
-    The lengths are drawn log-uniformly: single sentences are what the demo feeds, and short rows train faster.
-    """
-    rng = np.random.default_rng(seed)
-    backend = tokenizer.backend_tokenizer
-    parts: list[np.ndarray] = []
-    for texts in docs.values():
-        sentences = [sentence for text in texts for sentence in SENTENCE_END.split(text) if sentence]
-        # inside a row a sentence follows a space, at its start it does not: both spellings are tokenized
-        spaced = backend.encode_batch_fast([" " + s for s in sentences], add_special_tokens=False)
-        initial = backend.encode_batch_fast(sentences, add_special_tokens=False)
-        row: list[int] = []
-        limit = 0
-        for i in range(len(sentences)):
-            if not row:
-                limit = round(np.exp(rng.uniform(np.log(8), np.log(max_length - 2))))
-                row = list(initial[i].ids)
-            else:
-                row += spaced[i].ids
-            if len(row) >= limit or i == len(sentences) - 1:
-                parts.append(np.array(row[: max_length - 2], dtype=np.int16))
-                row = []
-    starts = np.concatenate([[0], np.cumsum([len(part) for part in parts])])
-    return Rows(np.concatenate(parts), starts)
 
 
 def embed_cooccurrence(rows: Rows, vocab_size: int, *, dim: int, window: int, seed: int) -> np.ndarray:
@@ -230,47 +151,6 @@ def build_model(options: Options, rows: Rows) -> RobertaForMaskedLM:
     return model
 
 
-def batches(
-    rows: Rows, order: np.ndarray, batch_tokens: int, rng: np.random.Generator | None
-) -> Iterator[np.ndarray]:
-    """Padded ``(n, length)`` id arrays; rows of like length stand together, in pools, so that little is padding."""
-    pool_size = 4096
-    for at in range(0, len(order), pool_size):
-        pool = order[at : at + pool_size]
-        pool = pool[np.argsort(rows.lengths[pool], kind="stable")]
-        groups: list[list[int]] = [[]]
-        for row in pool:
-            length = rows.lengths[row] + 2
-            if (len(groups[-1]) + 1) * length > batch_tokens:
-                groups.append([])
-            groups[-1].append(row)
-        for g in rng.permutation(len(groups)) if rng is not None else range(len(groups)):
-            width = rows.lengths[groups[g]].max() + 2
-            batch = np.full((len(groups[g]), width), PAD, dtype=np.int64)
-            for i, row in enumerate(groups[g]):
-                ids = rows.ids[rows.starts[row] : rows.starts[row + 1]]
-                batch[i, 0], batch[i, 1 : len(ids) + 1], batch[i, len(ids) + 1] = BOS, ids, EOS
-            yield batch
-
-
-def endless(rows: Rows, batch_tokens: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
-    while True:
-        yield from batches(rows, rng.permutation(len(rows.lengths)), batch_tokens, rng)
-
-
-def mask(
-    batch: np.ndarray, rate: float, mask_id: int, rng: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """BERT's corruption: of the chosen places 80 % become ``<mask>``, 10 % a random token, 10 % stay."""
-    chosen = (rng.random(batch.shape) < rate) & (batch >= N_SPECIAL)
-    kind = rng.random(batch.shape)
-    corrupted = batch.copy()
-    corrupted[chosen & (kind < 0.8)] = mask_id
-    swap = chosen & (kind >= 0.9)
-    corrupted[swap] = rng.integers(N_SPECIAL, mask_id, swap.sum())
-    return corrupted, chosen
-
-
 def masked_scores(
     model: RobertaForMaskedLM, batch: np.ndarray, corrupted: np.ndarray, chosen: np.ndarray
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -286,7 +166,7 @@ def masked_scores(
 def validate(
     model: RobertaForMaskedLM, rows: Rows, options: Options, mask_id: int, n_rows: int
 ) -> tuple[float, float]:
-    """Mean masked-token loss (nats) and accuracy over evenly spread held-out rows; the same masks every time."""
+    """Mean masked-token loss (nats) and accuracy over evenly spread held-out rows; always the same masks."""
     rng = np.random.default_rng(12345)
     order = np.unique(np.linspace(0, len(rows.lengths) - 1, n_rows).astype(int))
     loss, correct, total = 0.0, 0, 0
@@ -316,9 +196,6 @@ def save(
 def train(options: Options, shared: Path, out: Path) -> dict[str, Any]:
     """Train, writing a usable model at every tenth of the way; returns what training.json holds."""
     start = time.perf_counter()
-    torch.set_num_threads(options.threads)
-    torch.use_deterministic_algorithms(True)
-    disable_progress_bar()
     docs = documents(shared)
     held_out = {key: texts for key, texts in docs.items() if is_held_out(key)}
     training = {key: texts for key, texts in docs.items() if key not in held_out}
@@ -406,17 +283,17 @@ def train(options: Options, shared: Path, out: Path) -> dict[str, Any]:
     return record
 
 
-def n_words(docs: dict[str, list[str]]) -> int:
-    return sum(len(text.split()) for texts in docs.values() for text in texts)
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--steps", type=int, default=Options.steps)
     parser.add_argument("--seed", type=int, default=Options.seed)
     parser.add_argument("--out", type=Path, default=Path("out/demo-model"), help="directory that is written")
     flags = parser.parse_args()
-    record = train(Options(steps=flags.steps, seed=flags.seed), SHARED, flags.out)
+    options = Options(steps=flags.steps, seed=flags.seed)
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(True)
+    disable_progress_bar()
+    record = train(options, SHARED, flags.out)
     print(json.dumps(record["final"]))
 
 
