@@ -144,6 +144,9 @@ class Vocabulary:
             return tokenizer
         inner = backend(tokenizer)
         spec = json.loads(inner.to_str())
+        if spec.get("padding") or spec.get("truncation"):
+            # settings of the last call, saved with the tokenizer; they would pad and cut every text
+            inner = type(inner).from_str(json.dumps(spec | {"padding": None, "truncation": None}))
         kind = kind_of(spec)
         ids = inner.get_vocab(with_added_tokens=True)
         size = max(ids.values(), default=-1) + 1
@@ -198,6 +201,11 @@ class Vocabulary:
         return index
 
     @cached_property
+    def ids(self) -> dict[str, int]:
+        """Token strings to ids."""
+        return {token: i for i, token in enumerate(self.tokens) if token}
+
+    @cached_property
     def specials(self) -> dict[str, int]:
         """Special tokens to ids."""
         return {self.tokens[i]: int(i) for i in np.flatnonzero(self.special)}
@@ -230,6 +238,11 @@ class Vocabulary:
                 found = match_special(self.tokens[i], roles_of.get(i, ()), source.roles, source.specials)
                 same_role[i] = -1 if found is None else found
             elif surface:
+                # the same spelling first: `##!` and `!` have the same bytes, and each must find itself
+                same = source.ids.get(self.tokens[i])
+                if same is not None and source.surfaces[same] == surface:
+                    same_bytes[i] = same
+                    continue
                 found = source.find(
                     surface, byte_fallback=bool(self.byte_fallback[i]), isolated=bool(self.isolated[i])
                 )
