@@ -30,7 +30,15 @@ _PLAIN_PIPELINES: Mapping[str, Mapping[str, Any]] = {
     "bpe": {
         "normalizer": None,
         "pre_tokenizer": _METASPACE,
-        "decoder": {"type": "Sequence", "decoders": [{"type": "ByteFallback"}, {"type": "Fuse"}, _METASPACE]},
+        "decoder": {
+            "type": "Sequence",
+            "decoders": [
+                {"type": "Replace", "pattern": {"String": "▁"}, "content": " "},
+                {"type": "ByteFallback"},
+                {"type": "Fuse"},
+                {"type": "Strip", "content": " ", "start": 1, "stop": 0},
+            ],
+        },
     },
     "wordpiece": {
         "normalizer": {

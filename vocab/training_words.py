@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tokenizers import Tokenizer
 
 _SAMPLE_LINES = 2_500
-_COVERAGE = 0.9995  # of the characters of a text, where bytes stand in for the rest (SentencePiece's default)
+_COVERAGE = 0.9999  # of the characters of a text, where bytes stand in for the rest
 _ACCENT_SHARE = 0.005  # of the different words; below it merged words are not worth a warning
 
 # SentencePiece trains within runs of one script: letters, digits and the rest, each with the space before it.
@@ -38,14 +38,15 @@ class Chunks:
 
     Attributes
     ----------
-    counts : Counter of (bool, str)
-        (begins a line, chunk) to how often.
+    first, inside : Counter of str
+        Chunks that begin a line, and all others.
     n_lines : int
     sample : list of str
         At most 5,000 lines, evenly spaced.
     """
 
-    counts: Counter[tuple[bool, str]]
+    first: Counter[str]
+    inside: Counter[str]
     n_lines: int
     sample: list[str]
 
@@ -62,20 +63,21 @@ def count_chunks(texts: Iterable[str]) -> Chunks:
         raise UsageError(
             "the text is one string", wanted="an iterable of lines", hint="pass text.splitlines()"
         )
-    counts: Counter[tuple[bool, str]] = Counter()
+    firsts: Counter[str] = Counter()
+    inside: Counter[str] = Counter()
     sample: list[str] = []
     n_lines, every = 0, 1
     for line in texts:
         first, *others = line.split(" ")
-        counts[True, first] += 1
-        counts.update((False, chunk) for chunk in others)
+        firsts[first] += 1
+        inside.update(others)
         if n_lines % every == 0:
             sample.append(line)
             if len(sample) == 2 * _SAMPLE_LINES:
                 sample, every = sample[::2], 2 * every
         n_lines += 1
-    del counts[True, ""], counts[False, ""]
-    return Chunks(counts, n_lines, sample)
+    del firsts[""], inside[""]
+    return Chunks(firsts, inside, n_lines, sample)
 
 
 def training_pipeline(spec: Mapping[str, Any], vocabulary: Iterable[str]) -> Tokenizer:
@@ -109,9 +111,10 @@ def count_words(pipeline: Tokenizer, chunks: Chunks) -> Counter[str]:
         if all(cut(pipeline, f"{a} {b}") == cut(pipeline, a) + cut(pipeline, before + b) for a, b in probes):
             break
     words: Counter[str] = Counter()
-    for (first, chunk), count in chunks.counts.items():
-        for word in cut(pipeline, chunk if first else before + chunk):
-            words[word] += count
+    for prefix, counts in (("", chunks.first), (before, chunks.inside)):
+        for chunk, count in counts.items():
+            for word in cut(pipeline, prefix + chunk):
+                words[word] += count
     return words
 
 
@@ -124,8 +127,9 @@ def base_alphabet(
 ) -> list[str]:
     """Tokens that every vocabulary of this text has: bytes or characters, in a fixed order.
 
-    Where nothing stands in for an unknown character, all of the text's are taken (at most half the
-    vocabulary, the most frequent first) and ASCII; for WordPiece also as continuation.
+    Where bytes stand in for unknown characters, the rarest 0.01 % of the text's are left to them. Elsewhere
+    all are taken (at most half the vocabulary, the most frequent first) and ASCII, seen or not; for WordPiece
+    also as continuation.
     """
     if algorithm == "byte-bpe":
         return sorted(BYTE_TO_CHAR.values())
@@ -135,12 +139,13 @@ def base_alphabet(
             characters[character] += count
     ranked = sorted(characters, key=lambda character: (-characters[character], character))
     if model.get("byte_fallback"):
-        missing = (1.0 - _COVERAGE) * sum(characters.values())
-        while ranked and missing > 0:
-            missing -= characters[ranked[-1]]
-            if missing >= 0:
-                ranked.pop()
-        return byte_tokens() + sorted(ranked)
+        left_out, n_spare = set(), (1.0 - _COVERAGE) * sum(characters.values())
+        for character in reversed(ranked):
+            n_spare -= characters[character]
+            if n_spare < 0:
+                break
+            left_out.add(character)
+        return byte_tokens() + sorted(set(ranked) - (left_out - _ASCII))
     ascii_seen = {c for c in _ASCII if "".join(cut(pipeline, c)).strip("▁") == c}
     n_forms = 2 if algorithm == "wordpiece" else 1
     chosen = sorted(ascii_seen | set(ranked[: vocab_size // (2 * n_forms)]))
@@ -159,7 +164,9 @@ def count_merged_by_accents(pipeline: Tokenizer, chunks: Chunks) -> int:
         return 0
     lowered = normalizer.normalize_str("A") == normalizer.normalize_str("a")
     fold: Callable[[str], str] = str.lower if lowered else str
-    forms = {unicodedata.normalize("NFC", fold(chunk)) for _, chunk in chunks.counts}
+    forms = {
+        unicodedata.normalize("NFC", fold(chunk)) for chunk in chunks.first.keys() | chunks.inside.keys()
+    }
     stripped = Counter(normalizer.normalize_str(form) for form in forms)
     n_merged = sum(count for count in stripped.values() if count > 1)
     if n_merged > _ACCENT_SHARE * len(forms):
