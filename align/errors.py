@@ -50,7 +50,7 @@ class ToolkitError(Exception):
         if details:
             parts[0] += f" ({', '.join(details)})"
         if self.hint:
-            parts.append(self.hint)
+            parts.append(self.hint[0].upper() + self.hint[1:])
         return ". ".join(part.rstrip(".") for part in parts) + "."
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -98,7 +98,7 @@ def run() -> dict[str, Any]:
                     "method": method,
                     "vocabulary": len(result.tokenizer),
                     "size_chosen_by": "us" if size else "auto",
-                    "tokens_per_word": round(result.after.tokens_per_word, 3),
+                    "tokens_per_word": round(result.after.tokens_per_word, 3) if result.after else None,
                     "seconds": {stage: round(value, 1) for stage, value in result.seconds.items()},
                     **measure(folder),
                 }

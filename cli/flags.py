@@ -29,7 +29,9 @@ def with_flags(options_class: type, command: Callable[..., Any]) -> Callable[...
     hints = get_type_hints(options_class)
     flags = []
     for item in fields(options_class):
-        option = typer.Option(help=item.metadata["help"], rich_help_panel=item.metadata["group"])
+        # named only where typer would add a --no-... of its own
+        names = [f"--{item.name.replace('_', '-')}"] if hints[item.name] is bool else []
+        option = typer.Option(*names, help=item.metadata["help"], rich_help_panel=item.metadata["group"])
         annotation: Any = Annotated
         annotation = annotation[_flag_type(hints[item.name]), option]
         default = [] if item.default == () else item.default

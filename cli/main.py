@@ -145,9 +145,10 @@ def _set_level(level: int) -> None:
     _screen.level = level
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     if level < 1:
-        logging.getLogger("transformers").setLevel(logging.ERROR)
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when it is imported
     if level < 0:
         os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        logging.getLogger("vocab").setLevel(logging.ERROR)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
@@ -157,8 +158,8 @@ def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
 def main() -> None:
     """Run the command and turn every error into one line and an exit code."""
     warnings.showwarning = _show_warning
-    command = typer.main.get_command(app)
     try:
+        command = typer.main.get_command(app)
         code = command.main(args=sys.argv[1:], prog_name="vocab-transfer", standalone_mode=False)
         sys.exit(code or 0)
     except BaseException as error:

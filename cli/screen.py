@@ -83,9 +83,10 @@ class Screen:
             text = "" if share.text_share is None else f"{share.text_share:.1%}"
             rows.add_row(share.origin, f"{share.n_rows:,}", f"{share.row_share:.1%}", text)
         self.console.print("", rows)
-        before, after = result.before, result.after
+        from vocab.card import measured
+
         fertility = Table("tokenizer", "size", "tokens per word", "bytes per token", "unknown", box=None)
-        for label, report in (("before", before), ("after", after)):
+        for label, report in measured(result):
             fertility.add_row(
                 label,
                 f"{report.vocab_size:,}",
@@ -93,9 +94,10 @@ class Screen:
                 f"{report.bytes_per_token:.2f}",
                 f"{report.unknown_rate:.2%}",
             )
-        self.console.print("", fertility)
-        if after.unreachable:
-            self.warning(f"{len(after.unreachable)} tokens of the vocabulary can never be produced")
+        if fertility.row_count:
+            self.console.print("", fertility)
+        if result.after is not None and result.after.unreachable:
+            self.warning(f"{len(result.after.unreachable)} tokens of the vocabulary can never be produced")
         if result.examples:
             examples = Table("new token", "made of", box=None)
             for example in result.examples:

@@ -24,18 +24,23 @@ def transfer(
     vocab_size: int | None = _DEFAULT.vocab_size,
     tokenizer: str | None = _DEFAULT.tokenizer,
     parallel: tuple[Lines, Lines] | None = _DEFAULT.parallel,
-    corpus: Sequence[Lines] = _DEFAULT.corpus,
-    src_corpus: Sequence[Lines] = _DEFAULT.src_corpus,
-    lexicon: Path | None = _DEFAULT.lexicon,
-    src_vectors: Path | None = _DEFAULT.src_vectors,
-    tgt_vectors: Path | None = _DEFAULT.tgt_vectors,
+    parallel_tsv: Sequence[str | Path] = _DEFAULT.parallel_tsv,
+    corpus: str | Path | Sequence[Lines] = _DEFAULT.corpus,
+    src_corpus: str | Path | Sequence[Lines] = _DEFAULT.src_corpus,
+    lexicon: str | Path | None = _DEFAULT.lexicon,
+    src_vectors: str | Path | None = _DEFAULT.src_vectors,
+    tgt_vectors: str | Path | None = _DEFAULT.tgt_vectors,
+    fetch: Sequence[str] = _DEFAULT.fetch,
     src_lang: str = _DEFAULT.src_lang,
     norm: Norm = _DEFAULT.norm,
     seed: int = _DEFAULT.seed,
     revision: str | None = _DEFAULT.revision,
+    cache_dir: str | Path | None = _DEFAULT.cache_dir,
+    trust_remote_code: bool = _DEFAULT.trust_remote_code,
     device: Device = _DEFAULT.device,
     dtype: DType = _DEFAULT.dtype,
     pad_to_multiple_of: int | None = _DEFAULT.pad_to_multiple_of,
+    threads: int | None = _DEFAULT.threads,
     progress: Progress | None = None,
 ) -> TransferResult:
     """Move a model to a new language.
@@ -54,11 +59,15 @@ def transfer(
         Use this tokenizer (directory, tokenizer.json or ``org/name``) instead of training one.
     parallel : (source, target), optional
         Sentence pairs: two line-aligned files, or two sequences of sentences.
-    corpus, src_corpus : sequence of paths or of sequences of lines
+    parallel_tsv : sequence of paths
+        Files with source, tab, target on each line.
+    corpus, src_corpus : path, or sequence of paths and sequences of lines
         Text of the target and of the source language.
     lexicon, src_vectors, tgt_vectors : path, optional
         Bilingual lexicon (TSV) and word vectors (.bin, .vec) of the two languages.
-    norm, seed, revision, device, dtype, pad_to_multiple_of
+    fetch, src_lang, norm, seed, revision, cache_dir, trust_remote_code
+        See :class:`vocab.options.TransferOptions`.
+    device, dtype, pad_to_multiple_of, threads
         See :class:`vocab.options.TransferOptions`.
     progress : Progress, optional
         Hears of the stages.
@@ -84,20 +93,33 @@ def transfer(
         vocab_size=vocab_size,
         tokenizer=tokenizer,
         parallel=parallel,
-        corpus=tuple(corpus),
-        src_corpus=tuple(src_corpus),
-        lexicon=lexicon,
-        src_vectors=src_vectors,
-        tgt_vectors=tgt_vectors,
+        parallel_tsv=tuple(Path(path) for path in parallel_tsv),
+        corpus=_several(corpus),
+        src_corpus=_several(src_corpus),
+        lexicon=_path(lexicon),
+        src_vectors=_path(src_vectors),
+        tgt_vectors=_path(tgt_vectors),
+        fetch=tuple(fetch),
         src_lang=src_lang,
         norm=norm,
         seed=seed,
         revision=revision,
+        cache_dir=_path(cache_dir),
+        trust_remote_code=trust_remote_code,
         device=device,
         dtype=dtype,
         pad_to_multiple_of=pad_to_multiple_of,
+        threads=threads,
     )
     return execute(prepare(options, progress=progress))
+
+
+def _several(sources: str | Path | Sequence[Lines]) -> tuple[Lines, ...]:
+    return (sources,) if isinstance(sources, str | Path) else tuple(sources)
+
+
+def _path(path: str | Path | None) -> Path | None:
+    return None if path is None else Path(path)
 
 
 def transfer_model(

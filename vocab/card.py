@@ -6,12 +6,14 @@ import platform
 from collections.abc import Sequence
 from datetime import datetime, timezone
 from importlib import metadata
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align import __version__
 
 if TYPE_CHECKING:
-    from vocab.pipeline import TransferResult
+    from vocab.pipeline import Prepared, TransferResult
+    from vocab.tokenizer_report import TokenizerReport
 
 SCHEMA = 1
 _PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "numba", "fasttext-wheel")
@@ -26,7 +28,7 @@ def provenance(result: TransferResult) -> dict[str, Any]:
         "utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "source": {"name": prepared.source.name, "revision": prepared.source.revision},
         "languages": {"source": prepared.src_lang.code, "target": prepared.tgt_lang.code},
-        "options": prepared.options.as_json(),
+        "options": _options(prepared),
         "decisions": [
             {"what": decision.what, "value": decision.value, "why": decision.why}
             for decision in result.decisions
@@ -45,18 +47,8 @@ def provenance(result: TransferResult) -> dict[str, Any]:
             for share in result.origins
         ],
         "tokenizer": {
-            "size": result.after.vocab_size,
-            "tokens_per_word": {
-                "before": round(result.before.tokens_per_word, 4),
-                "after": round(result.after.tokens_per_word, 4),
-            },
-            "bytes_per_token": {
-                "before": round(result.before.bytes_per_token, 4),
-                "after": round(result.after.bytes_per_token, 4),
-            },
-            "continued_words": round(result.after.continued_words, 4),
-            "unknown_rate": round(result.after.unknown_rate, 6),
-            "unreachable_tokens": len(result.after.unreachable),
+            "size": len(result.tokenizer),
+            "on_the_text": {label: _figures(report) for label, report in measured(result)},
         },
         "seconds": {stage: round(seconds, 2) for stage, seconds in result.seconds.items()},
         "packages": {
@@ -64,6 +56,31 @@ def provenance(result: TransferResult) -> dict[str, Any]:
             **{name: metadata.version(name) for name in _PACKAGES},
         },
     }
+
+
+def _options(prepared: Prepared) -> dict[str, Any]:
+    options = prepared.options.as_json() | {"src": prepared.source.name}
+    tokenizer = prepared.options.tokenizer
+    if tokenizer is not None and Path(tokenizer).exists():
+        options["tokenizer"] = Path(tokenizer).resolve().name
+    return options
+
+
+def _figures(report: TokenizerReport) -> dict[str, float]:
+    return {
+        "size": report.vocab_size,
+        "tokens_per_word": round(report.tokens_per_word, 4),
+        "continued_words": round(report.continued_words, 4),
+        "bytes_per_token": round(report.bytes_per_token, 4),
+        "unknown_rate": round(report.unknown_rate, 6),
+        "unreachable_tokens": len(report.unreachable),
+    }
+
+
+def measured(result: TransferResult) -> list[tuple[str, TokenizerReport]]:
+    """The two tokenizers' reports, ``before`` and ``after``; nothing where there was no text."""
+    reports = (("before", result.before), ("after", result.after))
+    return [(label, report) for label, report in reports if report is not None]
 
 
 def model_card(result: TransferResult, *, name: str) -> str:
@@ -80,12 +97,11 @@ def model_card(result: TransferResult, *, name: str) -> str:
         "- vocabulary-transfer",
         "---",
     ]
-    before, after = result.before, result.after
     body = [
         f"# {name}",
         "",
-        f"`{prepared.source.name}` with a new {language.name} vocabulary of {after.vocab_size:,} tokens. "
-        "Only the tokenizer and what has the vocabulary's size (embeddings, head, bias) are new; "
+        f"`{prepared.source.name}` with a new {language.name} vocabulary of {len(result.tokenizer):,} tokens."
+        " Only the tokenizer and what has the vocabulary's size (embeddings, head, bias) are new; "
         "**it needs continued pretraining before use.** Its licence is that of the source model.",
         "",
         "## How the new rows were made",
@@ -107,30 +123,33 @@ def model_card(result: TransferResult, *, name: str) -> str:
             ],
         ),
         "",
-        "## The tokenizer on the target text",
-        "",
-        *markdown_table(
-            ("", "tokens per word", "bytes per token", "unknown"),
-            [
-                (
-                    label,
-                    f"{report.tokens_per_word:.2f}",
-                    f"{report.bytes_per_token:.2f}",
-                    f"{report.unknown_rate:.2%}",
-                )
-                for label, report in (("before", before), ("after", after))
-            ],
+        *_section(
+            "The tokenizer on the target text",
+            markdown_table(
+                ("", "tokens per word", "bytes per token", "unknown"),
+                [
+                    (
+                        label,
+                        f"{report.tokens_per_word:.2f}",
+                        f"{report.bytes_per_token:.2f}",
+                        f"{report.unknown_rate:.2%}",
+                    )
+                    for label, report in measured(result)
+                ],
+            )
+            if measured(result)
+            else [],
         ),
-        "",
-        "## Some new rows",
-        "",
-        *(f"- {example}" for example in result.examples),
-        "",
+        *_section("Some new rows", [f"- {example}" for example in result.examples]),
         "Details are in `transfer.json`; the weights of every row in `plan/` "
         f"(`vocab-transfer explain {name} TOKEN`).",
         "",
     ]
     return "\n".join([*front, "", *body])
+
+
+def _section(title: str, lines: Sequence[str]) -> list[str]:
+    return [f"## {title}", "", *lines, ""] if lines else []
 
 
 def markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

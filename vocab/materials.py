@@ -12,7 +12,7 @@ from align.errors import InputError, UnavailableError
 from vocab.languages import Language
 from vocab.options import Lines, TransferOptions
 from vocab.progress import Decisions, Progress
-from vocab.text import ParallelText, read_lines, read_parallel, read_parallel_tsv
+from vocab.text import ParallelText, parallel_lines, read_lines, read_parallel, read_parallel_tsv
 
 if TYPE_CHECKING:
     from align.lexicon import Lexicon
@@ -70,7 +70,7 @@ def gather(
         for kind, sources in (("corpus", options.corpus), ("src-corpus", options.src_corpus))
     )
     if not pairs and not text:
-        bundled = _bundled_pairs(src_lang, tgt_lang)
+        bundled = _bundled_pairs(src_lang, tgt_lang, files)
         if bundled is None and options.tokenizer is None:
             raise UnavailableError(
                 f"no text in {tgt_lang.name} was given and none is bundled",
@@ -106,7 +106,7 @@ def _read_pairs(options: TransferOptions, files: list[dict[str, Any]]) -> list[P
                 raise InputError(
                     "parallel text of unequal length", got=f"{len(src_lines)} and {len(tgt_lines)} sentences"
                 )
-            pairs.append(ParallelText(src_lines, tgt_lines))
+            pairs.append(parallel_lines(src_lines, tgt_lines, where="parallel"))
     for path in options.parallel_tsv:
         pairs.append(read_parallel_tsv(path))
         files.append(describe_file("parallel", path))
@@ -115,16 +115,22 @@ def _read_pairs(options: TransferOptions, files: list[dict[str, Any]]) -> list[P
 
 def _read_text(source: Lines, kind: str, files: list[dict[str, Any]]) -> list[str]:
     if isinstance(source, str | Path):
+        lines = read_lines(source)
         files.append(describe_file(kind, source))
-        return read_lines(source)
+        return lines
     return list(source)
 
 
-def _bundled_pairs(src_lang: Language, tgt_lang: Language) -> ParallelText | None:
+def _bundled_pairs(
+    src_lang: Language, tgt_lang: Language, files: list[dict[str, Any]]
+) -> ParallelText | None:
     from align import lexicons  # type: ignore[attr-defined]  # installed from data/lexicons
 
     path = lexicons.sentences_path(src_lang.code, tgt_lang.code)
-    return None if path is None else read_parallel_tsv(path)
+    if path is None:
+        return None
+    files.append(describe_file("bundled parallel", path))
+    return read_parallel_tsv(path)
 
 
 def _read_lexicon(
@@ -137,8 +143,9 @@ def _read_lexicon(
     from align.lexicon import bundled_lexicon, read_lexicon
 
     if options.lexicon is not None:
+        given = read_lexicon(options.lexicon)
         files.append(describe_file("lexicon", options.lexicon))
-        return read_lexicon(options.lexicon)
+        return given
     try:
         lexicon = bundled_lexicon(src_lang.code, tgt_lang.code)
     except UnavailableError:
@@ -168,8 +175,9 @@ def _read_vectors(
                 )
     if paths[0] is None or paths[1] is None:
         return None, None
+    vectors = read_vectors(paths[0]), read_vectors(paths[1])
     files += [describe_file("vectors", path) for path in paths if path is not None]
-    return read_vectors(paths[0]), read_vectors(paths[1])
+    return vectors
 
 
 def describe_file(kind: str, path: str | Path) -> dict[str, Any]:

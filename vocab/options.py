@@ -19,8 +19,8 @@ Norm = Literal["auto", "none", "sources"]
 Lines = str | Path | Sequence[str]  # a file, or the lines themselves
 
 
-def _option(default: Any, text: str, *, group: str = "Transfer", flags: tuple[str, ...] = ()) -> Any:
-    return field(default=default, metadata={"help": text, "group": group, "flags": flags})
+def _option(default: Any, text: str, *, group: str = "Transfer") -> Any:
+    return field(default=default, metadata={"help": text, "group": group})
 
 
 @dataclass(frozen=True)

@@ -68,8 +68,8 @@ class TransferResult:
         The new tokenizer.
     origins : list of OriginShare
         Rows by origin, weighted by how often the target text uses them too.
-    before, after : TokenizerReport
-        The old and the new tokenizer on the target text.
+    before, after : TokenizerReport or None
+        The old and the new tokenizer on the target text; None where there is no text.
     examples : list of RowExplanation
         Frequent new tokens and the old tokens they are made of.
     decisions : list of Decision
@@ -80,8 +80,8 @@ class TransferResult:
     plan: TransferPlan
     tokenizer: PreTrainedTokenizerFast
     origins: list[OriginShare]
-    before: TokenizerReport
-    after: TokenizerReport
+    before: TokenizerReport | None
+    after: TokenizerReport | None
     examples: list[RowExplanation]
     prepared: Prepared = field(repr=False)
 
@@ -188,18 +188,20 @@ def execute(prepared: Prepared) -> TransferResult:
     with progress.stage("train the tokenizer" if options.tokenizer is None else "load the tokenizer"):
         tokenizer, after = _target_tokenizer(prepared)
     target = Vocabulary.of(tokenizer)
-    with progress.stage("measure the tokenizers"):
-        before = report(prepared.source.tokenizer, materials.text, find_unreachable=False)
-        after = after or report(tokenizer, materials.text)
-        counts = np.bincount(
-            np.fromiter((i for ids in target.encode(materials.text) for i in ids), dtype=np.int64),
-            minlength=len(target),
-        )
+    before, counts = None, np.zeros(len(target), np.int64)
+    if materials.text:
+        with progress.stage("measure the tokenizers"):
+            before = report(prepared.source.tokenizer, materials.text, find_unreachable=False)
+            after = after or report(tokenizer, materials.text)
+            counts = np.bincount(
+                np.fromiter((i for ids in target.encode(materials.text) for i in ids), dtype=np.int64),
+                minlength=len(target),
+            )
     plan = _make_plan(prepared, target)
     return TransferResult(
         plan=plan,
         tokenizer=tokenizer,
-        origins=plan.summary(counts),
+        origins=plan.summary(counts if materials.text else None),
         before=before,
         after=after,
         examples=_examples(plan, target, counts),
@@ -216,11 +218,13 @@ def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, Toke
     if options.tokenizer is not None:
         found = resolve_tokenizer(options.tokenizer, cache_dir=options.cache_dir)
         tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
+        if found.revision_sha is not None:
+            decisions.add("tokenizer", found.name, f"commit {found.revision_sha}")
         return tokenizer, None
     trained = train_tokenizer(
         prepared.source.tokenizer, prepared.materials.text, vocab_size=options.vocab_size or "auto"
     )
-    decisions.add("tokenizer", f"{trained.algorithm}, {trained.vocab_size:,} tokens", trained.why)
+    decisions.add("tokenizer", trained.algorithm, trained.why)
     return trained.tokenizer, trained.report
 
 
@@ -305,7 +309,7 @@ def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> lis
 
 
 def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
-    from vocab.hub import resolve_model
+    from vocab.hub import DEMO, resolve_model
     from vocab.loading import load_tokenizer
 
     found = resolve_model(
@@ -317,7 +321,9 @@ def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
     if found.name != options.src:
         decisions.add("source model", found.name, f"alias {options.src}")
     tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
-    return Source(found.path, found.name, found.revision_sha, tokenizer, Vocabulary.of(tokenizer))
+    # of a local directory only the last part: the rest is the user's own and must not reach a model card
+    name = found.path.resolve().name if found.is_local and found.name != DEMO else found.name
+    return Source(found.path, name, found.revision_sha, tokenizer, Vocabulary.of(tokenizer))
 
 
 def loaded_source(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Source:
@@ -339,6 +345,6 @@ def _set_threads(threads: int | None) -> None:
     from threadpoolctl import threadpool_limits
 
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # read by the tokenizers library at its first batch
-    numba.set_num_threads(min(threads, len(os.sched_getaffinity(0))))
+    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
     threadpool_limits(limits=threads)

@@ -130,7 +130,7 @@ def read_parallel(src_path: str | PathLike[str], tgt_path: str | PathLike[str]) 
             got=f"{len(src):,} lines in {src_path} and {len(tgt):,} in {tgt_path}",
             wanted="line n of one to be the translation of line n of the other",
         )
-    return _without_empty(src, tgt, where=f"{src_path} and {tgt_path}")
+    return parallel_lines(src, tgt, where=f"{src_path} and {tgt_path}")
 
 
 def read_parallel_tsv(path: str | PathLike[str]) -> ParallelText:
@@ -163,10 +163,11 @@ def read_parallel_tsv(path: str | PathLike[str]) -> ParallelText:
             )
         src.append(columns[0])
         tgt.append(columns[1] if len(columns) > 1 else "")
-    return _without_empty(src, tgt, where=str(path))
+    return parallel_lines(src, tgt, where=str(path))
 
 
-def _without_empty(src: list[str], tgt: list[str], *, where: str) -> ParallelText:
+def parallel_lines(src: list[str], tgt: list[str], *, where: str) -> ParallelText:
+    """Sentence pairs from lines of one number; those with an empty side are dropped with one warning."""
     pairs = [(s.strip(), t.strip()) for s, t in zip(src, tgt, strict=True)]
     kept = [(s, t) for s, t in pairs if s and t]
     n_dropped = len(pairs) - len(kept)
