@@ -91,7 +91,9 @@ def learn_merges(
     Only counts of pairs around a merge are touched, and new pairs always hold the new token, so each step
     sorts its new neighbours and no table of pairs is needed.
     """
-    spelled = sorted(words)
+    spelled = sorted(filter(None, words))
+    if not spelled:
+        return Merges((), [], np.empty(0, np.int64), prefix)
     codes = np.frombuffer("".join(spelled).encode("utf-32-le"), dtype=np.uint32).astype(np.int64)
     sizes = np.fromiter(map(len, spelled), np.int64, len(spelled))
     spelled_counts = np.fromiter((words[word] for word in spelled), np.int64, len(spelled))
