@@ -114,9 +114,12 @@ def expect(
         weights = np.empty((len(cells), n_columns), dtype=np.float32)
         left_tgt = np.zeros(bitext.tgt_offsets[stop] - bitext.tgt_offsets[start], dtype=np.float32)
         left_src = np.zeros(bitext.src_offsets[stop] - bitext.src_offsets[start], dtype=np.float32)
-        block_jumps, block_log_likelihood = _chunk_posteriors(
+        n_blocks = -(-(stop - start) // _BLOCK_PAIRS)
+        block_jumps = np.zeros((n_blocks, *parameters.jumps.shape))
+        block_log_likelihood = np.zeros((n_blocks, 2))
+        _chunk_posteriors(
             *text, start, stop, cells, parameters.table, parameters.null_tgt, parameters.null_src,
-            parameters.null_prob, parameters.jumps, mode, _BLOCK_PAIRS,
+            parameters.null_prob, parameters.jumps, mode, block_jumps, block_log_likelihood,
             weights, left_tgt, left_src,
         )  # fmt: skip
         jump_counts += block_jumps.sum(axis=0)
@@ -149,66 +152,95 @@ def _chunk_posteriors(
     null_prob: float,
     jumps: NDArray[np.float64],
     mode: int,
-    block_pairs: int,
+    block_jumps: NDArray[np.float64],
+    block_log_likelihood: NDArray[np.float64],
     weights: NDArray[np.float32],
     left_tgt: NDArray[np.float32],
     left_src: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    n_blocks = (stop - start + block_pairs - 1) // block_pairs
-    block_jumps = np.zeros((n_blocks, 2, jumps.shape[1]))
-    block_log_likelihood = np.zeros((n_blocks, 2))
+) -> None:
+    # nothing but the call stands in the loop: what stands in a parallel loop takes long to compile
+    for block in nb.prange(len(block_jumps)):
+        _block_posteriors(
+            src_ids, src_offsets, tgt_ids, tgt_offsets, cell_offsets, start + block, stop, len(block_jumps),
+            start, cells, table, null_tgt, null_src, null_prob, jumps, mode, block_jumps[block],
+            block_log_likelihood[block], weights, left_tgt, left_src,
+        )  # fmt: skip
+
+
+@nb.njit(cache=True)
+def _block_posteriors(
+    src_ids: NDArray[np.int32],
+    src_offsets: NDArray[np.int64],
+    tgt_ids: NDArray[np.int32],
+    tgt_offsets: NDArray[np.int64],
+    cell_offsets: NDArray[np.int64],
+    first_pair: int,
+    stop: int,
+    stride: int,
+    start: int,
+    cells: NDArray[np.int32],
+    table: NDArray[np.float32],
+    null_tgt: NDArray[np.float32],
+    null_src: NDArray[np.float32],
+    null_prob: float,
+    jumps: NDArray[np.float64],
+    mode: int,
+    jump_counts: NDArray[np.float64],
+    log_likelihood: NDArray[np.float64],
+    weights: NDArray[np.float32],
+    left_tgt: NDArray[np.float32],
+    left_src: NDArray[np.float32],
+) -> None:
     max_src, max_tgt = 0, 0
-    for pair in range(start, stop):
+    for pair in range(first_pair, stop, stride):
         if cell_offsets[pair + 1] > cell_offsets[pair]:
             max_src = max(max_src, src_offsets[pair + 1] - src_offsets[pair])
             max_tgt = max(max_tgt, tgt_offsets[pair + 1] - tgt_offsets[pair])
-    for block in nb.prange(n_blocks):
-        emit_tgt = np.empty((max_tgt, max_src + 1), dtype=np.float32)
-        emit_src = np.empty((max_src, max_tgt + 1), dtype=np.float32)
-        post_tgt = np.empty((max_tgt, max_src), dtype=np.float32)
-        post_src = np.empty((max_src, max_tgt), dtype=np.float32)
-        longest = max(max_src, max_tgt) + 1
-        nulls = np.empty(longest, dtype=np.float32)
-        scratch = np.empty((6, longest + 4, longest + 4), dtype=np.float32)
-        # every n-th pair, so that a text sorted by length still gives blocks of equal work
-        for pair in range(start + block, stop, n_blocks):
-            first = cell_offsets[pair] - cell_offsets[start]
-            if cell_offsets[pair] == cell_offsets[pair + 1]:
-                continue
-            src = src_offsets[pair]
-            tgt = tgt_offsets[pair]
-            n_src = src_offsets[pair + 1] - src
-            n_tgt = tgt_offsets[pair + 1] - tgt
-            for i in range(n_src):
-                emit_src[i, 0] = 0.0
-                for j in range(n_tgt):
-                    row = cells[first + i * n_tgt + j]
-                    emit_tgt[j, i + 1] = table[row, 0]
-                    emit_src[i, j + 1] = table[row, 1]
+    emit_tgt = np.empty((max_tgt, max_src + 1), dtype=np.float32)
+    emit_src = np.empty((max_src, max_tgt + 1), dtype=np.float32)
+    post_tgt = np.empty((max_tgt, max_src), dtype=np.float32)
+    post_src = np.empty((max_src, max_tgt), dtype=np.float32)
+    longest = max(max_src, max_tgt) + 1
+    nulls = np.empty(longest, dtype=np.float32)
+    scratch = np.empty((6, longest + 4, longest + 4), dtype=np.float32)
+    # every n-th pair, so that a text sorted by length still gives blocks of equal work
+    for pair in range(first_pair, stop, stride):
+        first = cell_offsets[pair] - cell_offsets[start]
+        if cell_offsets[pair] == cell_offsets[pair + 1]:
+            continue
+        src = src_offsets[pair]
+        tgt = tgt_offsets[pair]
+        n_src = src_offsets[pair + 1] - src
+        n_tgt = tgt_offsets[pair + 1] - tgt
+        for i in range(n_src):
+            emit_src[i, 0] = 0.0
             for j in range(n_tgt):
-                emit_tgt[j, 0] = 0.0
-                nulls[j] = null_tgt[tgt_ids[tgt + j]]
-            for direction in range(2):
-                emit, post, n_gen, n_from = emit_tgt, post_tgt, n_tgt, n_src
-                if direction == 1:
-                    emit, post, n_gen, n_from = emit_src, post_src, n_src, n_tgt
-                    for i in range(n_src):
-                        nulls[i] = null_src[src_ids[src + i]]
-                if jumps.shape[1] == 0:
-                    value = ibm1_posteriors(emit, nulls, n_gen, n_from, null_prob, post)
-                else:
-                    value = hmm_posteriors(
-                        emit, nulls, n_gen, n_from, null_prob, jumps[direction], scratch, post,
-                        mode != MEAN, block_jumps[block, direction],
-                    )  # fmt: skip
-                block_log_likelihood[block, direction] += value
-            src -= src_offsets[start]
-            tgt -= tgt_offsets[start]
-            _combine(
-                post_tgt, post_src, mode, weights[first : first + n_src * n_tgt],
-                left_tgt[tgt : tgt + n_tgt], left_src[src : src + n_src],
-            )  # fmt: skip
-    return block_jumps, block_log_likelihood
+                row = cells[first + i * n_tgt + j]
+                emit_tgt[j, i + 1] = table[row, 0]
+                emit_src[i, j + 1] = table[row, 1]
+        for j in range(n_tgt):
+            emit_tgt[j, 0] = 0.0
+            nulls[j] = null_tgt[tgt_ids[tgt + j]]
+        for direction in range(2):
+            emit, post, n_gen, n_from = emit_tgt, post_tgt, n_tgt, n_src
+            if direction == 1:
+                emit, post, n_gen, n_from = emit_src, post_src, n_src, n_tgt
+                for i in range(n_src):
+                    nulls[i] = null_src[src_ids[src + i]]
+            if jumps.shape[1] == 0:
+                value = ibm1_posteriors(emit, nulls, n_gen, n_from, null_prob, post)
+            else:
+                value = hmm_posteriors(
+                    emit, nulls, n_gen, n_from, null_prob, jumps[direction], scratch, post,
+                    mode != MEAN, jump_counts[direction],
+                )  # fmt: skip
+            log_likelihood[direction] += value
+        src -= src_offsets[start]
+        tgt -= tgt_offsets[start]
+        _combine(
+            post_tgt, post_src, mode, weights[first : first + n_src * n_tgt],
+            left_tgt[tgt : tgt + n_tgt], left_src[src : src + n_src],
+        )  # fmt: skip
 
 
 @nb.njit(cache=True)
