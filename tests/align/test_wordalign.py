@@ -6,7 +6,6 @@ import gzip
 import itertools
 import math
 from dataclasses import replace
-from pathlib import Path
 
 import numba
 import numpy as np
@@ -21,6 +20,7 @@ from align.wordalign.hmm import first_jumps, hmm_posteriors
 from align.wordalign.ibm1 import ibm1_posteriors
 from align.wordalign.maximization import digamma, maximize, maximize_null
 from align.wordalign.pairs import build_pairs
+from benchmarks import wordalign as gold_standards
 
 
 def planted_bitext(rng, *, n_pairs=400, n_types=60, noise=0.05):
@@ -349,58 +349,38 @@ def test_alignment_error_rate_by_hand(links, sure, possible, aer, precision, rec
     np.testing.assert_allclose((result.aer, result.precision, result.recall), (aer, precision, recall))
 
 
-def gold_links(text: str) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
-    sure = [tuple(map(int, item.split("-"))) for item in text.split() if "-" in item]
-    possible = [tuple(map(int, item.split("p"))) for item in text.split() if "p" in item]
-    return sure, possible
-
-
-def read_rows(path: Path) -> list[list[str]]:
-    content = path.read_bytes()
-    text = (gzip.decompress(content) if path.suffix == ".gz" else content).decode("utf-8")
-    return [line.split("\t") for line in text.removesuffix("\n").split("\n")]
-
-
 # our bar, then the best output recorded for fast_align and eflomal
-GOLD = [
-    ("hansards-en-fr", "hansards-en-fr/train.tsv.gz", "hansards-en-fr/test.tsv", 9.0, (19.19, 10.94)),
-    ("xlwa-en-nl", "xl-wa/en-nl.train.tsv.gz", "xl-wa/en-nl.test.tsv", 13.0, (19.81, 14.64)),
-]
-
-
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "train", "test", "bar", "peers"), GOLD, ids=[row[0] for row in GOLD])
-def test_better_than_recorded_peers(shared_data, shared_golden, name, train, test, bar, peers):
-    gold = read_rows(shared_data / "alignment" / test)
-    rows = read_rows(shared_data / "alignment" / train) + gold
-    src, tgt = [[row[side].lower().split() for row in rows] for side in (0, 1)]
-    sure, possible = zip(*(gold_links(row[2] if len(row) > 2 else "") for row in gold), strict=True)
+@pytest.mark.parametrize(
+    ("name", "bar", "peers"), [("hansards-en-fr", 9.0, (19.19, 10.94)), ("xlwa-en-nl", 13.0, (19.81, 14.64))]
+)
+def test_better_than_recorded_peers(shared_data, shared_golden, name, bar, peers):
+    src, tgt, sure, possible = gold_standards.load(name)
 
-    def aer(links: Links) -> float:
-        found = [links.pair(n) for n in range(len(rows) - len(gold), len(rows))]
+    def error(links: Links) -> float:
+        found = [links.pair(n) for n in range(len(src) - len(sure), len(src))]
         return 100 * alignment_error_rate(found, sure, possible).aer
 
     bitext, src_words, tgt_words = Bitext.from_words(src, tgt)
-    ours = aer(align(bitext, classes=WordClasses.of_words(src_words, tgt_words)).links)
+    ours = error(align(bitext, classes=WordClasses.of_words(src_words, tgt_words)).links)
     assert ours <= bar
     assert ours < min(peers)
     for peer in ("fast_align", "eflomal"):
         for direction in ("fwd", "rev"):
             path = shared_golden / "wordalign" / f"{name}.{peer}.{direction}.links.gz"
-            with gzip.open(path, "rt") as lines:
-                assert ours < aer(Links.from_pharaoh(lines))
+            assert ours < error(Links.from_pharaoh(gzip.decompress(path.read_bytes()).decode().splitlines()))
 
 
 @pytest.mark.data
-def test_error_rate_of_recorded_links_is_the_recorded_one(shared_data, shared_golden):
-    gold = read_rows(shared_data / "alignment/hansards-en-fr/test.tsv")
-    sure, possible = zip(*(gold_links(row[2] if len(row) > 2 else "") for row in gold), strict=True)
-    for direction, aer, precision, recall in (("fwd", 25.08, 71.2, 81.8), ("gdfa", 23.75, 71.9, 84.8)):
-        with gzip.open(
-            shared_golden / f"wordalign/hansards-en-fr.fast_align.{direction}.links.gz", "rt"
-        ) as lines:
-            links = Links.from_pharaoh(lines)
-        found = [links.pair(n) for n in range(links.n_pairs - len(gold), links.n_pairs)]
-        result = alignment_error_rate(found, sure, possible)
-        assert round(100 * result.aer, 2) == aer
-        assert (round(100 * result.precision, 1), round(100 * result.recall, 1)) == (precision, recall)
+@pytest.mark.parametrize(
+    ("direction", "recorded"), [("fwd", (25.08, 71.2, 81.8)), ("gdfa", (23.75, 71.9, 84.8))]
+)
+def test_error_rate_of_recorded_links_is_the_recorded_one(shared_data, shared_golden, direction, recorded):
+    src, _, sure, possible = gold_standards.load("hansards-en-fr")
+    path = shared_golden / f"wordalign/hansards-en-fr.fast_align.{direction}.links.gz"
+    links = Links.from_pharaoh(gzip.decompress(path.read_bytes()).decode().splitlines())
+    assert links.n_pairs == len(src)
+    found = [links.pair(n) for n in range(len(src) - len(sure), len(src))]
+    result = alignment_error_rate(found, sure, possible)
+    figures = round(100 * result.aer, 2), round(100 * result.precision, 1), round(100 * result.recall, 1)
+    assert figures == recorded
