@@ -31,7 +31,12 @@ def with_flags(options_class: type, command: Callable[..., Any]) -> Callable[...
     for item in fields(options_class):
         # named only where typer would add a --no-... of its own
         names = [f"--{item.name.replace('_', '-')}"] if hints[item.name] is bool else []
-        option = typer.Option(*names, help=item.metadata["help"], rich_help_panel=item.metadata["group"])
+        option = typer.Option(
+            *names,
+            help=item.metadata["help"],
+            rich_help_panel=item.metadata["group"],
+            readable=False,  # whoever reads the file says what is wrong with it
+        )
         annotation: Any = Annotated
         annotation = annotation[_flag_type(hints[item.name]), option]
         default = [] if item.default == () else item.default

@@ -13,7 +13,7 @@ import typer
 
 from align import __version__
 from align.errors import UsageError
-from cli.exit_codes import exit_code, one_line
+from cli.exit_codes import INTERRUPTED, exit_code, one_line
 from cli.flags import with_flags
 from cli.screen import Screen, print_json
 from vocab.options import TransferOptions
@@ -161,6 +161,8 @@ def main() -> None:
     try:
         command = typer.main.get_command(app)
         code = command.main(args=sys.argv[1:], prog_name="vocab-transfer", standalone_mode=False)
+        if code == INTERRUPTED:  # the parser has caught the interrupt and turned it into this
+            raise KeyboardInterrupt
         sys.exit(code or 0)
     except BaseException as error:
         if isinstance(error, SystemExit):
@@ -177,7 +179,7 @@ def _report(error: BaseException) -> int:
     if isinstance(error, typer.Exit):
         return error.exit_code
     if isinstance(error, typer.Abort):
-        error = KeyboardInterrupt()
+        error = error.__cause__ or KeyboardInterrupt()
     explain_usage = getattr(error, "format_message", None)  # of the parser's own errors
     if explain_usage is not None:
         error = UsageError(explain_usage(), hint="see vocab-transfer --help")

@@ -39,7 +39,9 @@ class Screen:
     def _decision(self, decision: Decision) -> None:
         if self.level >= 0:
             why = f" [dim]({escape(decision.why)})[/dim]" if decision.why else ""
-            self.console.print(f"[bold]{escape(decision.what)}[/bold]: {escape(decision.value)}{why}")
+            self.console.print(
+                f"[bold]{escape(decision.what)}[/bold]: {escape(decision.value)}{why}", soft_wrap=True
+            )
 
     def _stage(self, name: str) -> None:
         if self.level < 0:

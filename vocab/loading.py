@@ -157,11 +157,18 @@ def _agrees(loaded: PreTrainedTokenizerFast, file: Path) -> bool:
     vocabulary = loaded.get_vocab()
     if any(vocabulary.get(token) != i for token, i in described.get_vocab().items()):
         return False
-    return all(
-        loaded(probe, add_special_tokens=False)["input_ids"]
-        == described.encode(probe, add_special_tokens=False).ids
-        for probe in _PROBES
-    )
+    try:
+        return all(
+            loaded(probe, add_special_tokens=False)["input_ids"]
+            == described.encode(probe, add_special_tokens=False).ids
+            for probe in _PROBES
+        )
+    except Exception as error:  # the Rust side raises Exception itself
+        raise InputError(
+            f"the tokenizer fails on text outside its vocabulary: {_one_line(error)}",
+            where=file,
+            hint="It has no unk token; add one, or use a tokenizer with byte fallback",
+        ) from error
 
 
 def _from_file(file: Path) -> PreTrainedTokenizerFast:

@@ -1,7 +1,7 @@
 """Initialisation methods: each a pure function from two tokenizers (and material) to a TransferPlan.
 
 The functions are attributes of this package (``vocab.methods.wechsel``); :data:`METHODS` says of each what it
-needs and what fills the rows it leaves empty. Functions load on first use, so that listing them is cheap.
+needs and what fills the rows it leaves empty.
 """
 
 from __future__ import annotations
@@ -9,30 +9,18 @@ from __future__ import annotations
 import difflib
 from collections.abc import Set
 from dataclasses import dataclass
-from importlib import import_module
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Literal
 
 from align.errors import UsageError
 
-if TYPE_CHECKING:
-    from vocab.methods.constituents import constituents
-    from vocab.methods.copying import copy, special
-    from vocab.methods.sampled import mean, multivariate, normal
-    from vocab.methods.trans_tokenization import trans_tokenization
-    from vocab.methods.wechsel import wechsel
+# Not on first use: loading the module `wechsel` later would put it in the place of the function `wechsel`.
+from vocab.methods.constituents import constituents
+from vocab.methods.copying import copy, special
+from vocab.methods.sampled import mean, multivariate, normal
+from vocab.methods.trans_tokenization import trans_tokenization
+from vocab.methods.wechsel import wechsel
 
 Need = Literal["parallel", "vectors", "lexicon"]
-
-_MODULES = {
-    "constituents": "constituents",
-    "copy": "copying",
-    "mean": "sampled",
-    "multivariate": "sampled",
-    "normal": "sampled",
-    "special": "copying",
-    "trans_tokenization": "trans_tokenization",
-    "wechsel": "wechsel",
-}
 
 __all__ = [
     "METHODS",
@@ -48,12 +36,6 @@ __all__ = [
     "trans_tokenization",
     "wechsel",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name in _MODULES:
-        return getattr(import_module(f"vocab.methods.{_MODULES[name]}"), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 @dataclass(frozen=True)
