@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError
 from vocab.sampling import Sampling, sampled_rows
+from vocab.tokens import BYTE_TO_CHAR
 
 Norm = Literal["none", "sources"]
 Side = Literal["input", "head"]
@@ -127,8 +128,14 @@ class TransferPlan:
             )
         if self.origins.shape != (self.n_tgt,) or self.sample_keys.shape != (self.n_tgt,):
             raise InputError("a plan needs one origin and one key a row", got=self.origins.shape)
+        if (self.sample_keys < 0).any():
+            raise InputError("a negative key of a sampled row", got=self.sample_keys.min())
         if not np.isfinite(self.weights.data).all():
             raise InputError("the plan holds weights that are not finite", wanted="finite float32")
+        if self.norm not in get_args(Norm):
+            raise InputError("unknown norm policy", got=self.norm, wanted=" or ".join(get_args(Norm)))
+        if self.n_tgt and self.origins.max() > max(Origin):
+            raise InputError("unknown origin", got=self.origins.max(), wanted=f"0 to {max(Origin):d}")
         filled = np.diff(self.weights.indptr) > 0
         unfilled = np.isin(self.origins, (Origin.EMPTY, Origin.SAMPLED))
         wrong = np.flatnonzero(filled == unfilled)
@@ -230,6 +237,8 @@ class TransferPlan:
                 f"{len(empty)} rows of the plan are empty, the first is {self.tgt_tokens[empty[0]]!r}",
                 hint="chain a fallback: plan.then(vocab.methods.mean(src_tokenizer, tgt_tokenizer))",
             )
+        if matrix.dtype not in (np.float16, np.float32, np.float64):
+            raise InputError("the old matrix is not of floats", got=matrix.dtype, wanted="float16, 32 or 64")
         if matrix.ndim not in (1, 2) or matrix.shape[0] < self.n_src:
             raise InputError(
                 "the old matrix has fewer rows than the plan's source vocabulary",
@@ -305,11 +314,12 @@ class TransferPlan:
 
     def row_id(self, token: str | int) -> int:
         """Id of a new token, given as id, exact string, or text without its word-start mark."""
-        if isinstance(token, int):
+        if not isinstance(token, str):
             if not 0 <= token < self.n_tgt:
                 raise InputError("no such token id", got=token, wanted=f"0 to {self.n_tgt - 1}")
-            return token
-        for spelling in (token, f"Ġ{token}", f"▁{token}", f"##{token}"):
+            return int(token)
+        spelled = "".join(BYTE_TO_CHAR[byte] for byte in token.encode(errors="surrogateescape"))
+        for spelling in (token, f"Ġ{spelled}", f"▁{token}", f"##{token}", spelled):
             if spelling in self._tgt_ids:
                 return self._tgt_ids[spelling]
         raise InputError(

@@ -23,20 +23,22 @@ def mix(first: TransferPlan, other: TransferPlan, alpha: float) -> TransferPlan:
     """``alpha * first + (1 - alpha) * other``, row by row.
 
     A row that only one of the plans makes of old rows is taken from that plan whole; special tokens keep the
-    row of `first`.
+    row of `first`. Rows of the same weights in both keep the origin of `first`; so do, at an `alpha` of 1 or
+    0, those of the plan that is all there is.
     """
     if not 0.0 <= alpha <= 1.0:
         raise InputError("the mixing weight is out of range", got=alpha, wanted="0 <= alpha <= 1")
     linear = ~np.isin(first.origins, _NOT_LINEAR)
     other_linear = ~np.isin(other.origins, _NOT_LINEAR)
-    both = linear & other_linear & (first.origins != Origin.SPECIAL)
-    take = ~linear & ((first.origins == Origin.EMPTY) | other_linear)
+    both = linear & other_linear & (first.origins != Origin.SPECIAL) & (_differences(first, other) > 0)
+    take = (~linear & ((first.origins == Origin.EMPTY) | other_linear)) | (both & (alpha == 0))
     share = np.where(both, alpha, np.where(take, 0.0, 1.0)).astype(np.float32)
     mixed = _combine(
         first, other, share, take, f"{alpha:g} ({first.method}) + {1 - alpha:g} ({other.method})"
     )
-    composed = (first.origins == Origin.COMPOSED) & (other.origins == Origin.COMPOSED)
-    mixed.origins[both & ~composed] = Origin.MIXED
+    if 0 < alpha < 1:
+        composed = (first.origins == Origin.COMPOSED) & (other.origins == Origin.COMPOSED)
+        mixed.origins[both & ~composed] = Origin.MIXED
     return mixed
 
 
@@ -48,6 +50,10 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
     InputError
         When the middle vocabularies differ, when a plan rescales norms, or when `after` mixes or draws
         sampled rows, which no single plan expresses (they may only be carried over whole).
+
+    Notes
+    -----
+    A row made of rows that `first` leaves empty, even in part, is empty.
     """
     if first.tgt_tokens != after.src_tokens:
         raise InputError(
@@ -74,7 +80,8 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
         origins[rows],
     )
     keys[rows] = first.sample_keys[middle]
-    weights = sp.csr_array(after.weights @ first.weights)
+    uses_empty = np.diff(after.weights[:, np.flatnonzero(first.origins == Origin.EMPTY)].indptr) > 0
+    weights = sp.csr_array(sp.diags_array((~uses_empty).astype(np.float32)) @ after.weights @ first.weights)
     weights.eliminate_zeros()
     unfilled = np.diff(weights.indptr) == 0
     origins[unfilled & (origins != Origin.SAMPLED)] = Origin.EMPTY
@@ -92,10 +99,15 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
 
 def differing_rows(first: TransferPlan, second: TransferPlan, *, atol: float = 0.0) -> NDArray[np.int64]:
     """Ids of the rows whose origin or weights differ by more than `atol`."""
+    differs = (_differences(first, second) > atol) | (first.origins != second.origins)
+    return np.flatnonzero(differs).astype(np.int64)
+
+
+def _differences(first: TransferPlan, second: TransferPlan) -> NDArray[np.float32]:
+    """Largest difference of the weights of each row."""
     _check_same_tokens(first, second)
     difference = sp.csr_array(abs(first.weights - second.weights))
-    largest = difference.max(axis=1).toarray().ravel()
-    return np.flatnonzero((largest > atol) | (first.origins != second.origins)).astype(np.int64)
+    return difference.max(axis=1).toarray().ravel()
 
 
 def _combine(

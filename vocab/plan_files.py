@@ -66,7 +66,11 @@ def load_plan(folder: str | Path) -> TransferPlan:
         facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
         arrays = load_file(folder / ARRAYS)
         if facts["schema"] != SCHEMA:
-            raise InputError("plan of another schema", got=facts["schema"], wanted=SCHEMA, where=folder)
+            raise InputError("another schema", got=facts["schema"], wanted=SCHEMA)
+        if not isinstance(facts["method"], str) or not isinstance(facts["options"], dict):
+            raise TypeError("method or options of the wrong type")
+        if not all(isinstance(token, str) for token in (*facts["src_tokens"], *facts["tgt_tokens"])):
+            raise TypeError("tokens that are not strings")
         shape = (len(facts["tgt_tokens"]), len(facts["src_tokens"]))
         weights = sp.csr_array((arrays["weights"], arrays["indices"], arrays["indptr"]), shape=shape)
         weights.check_format(full_check=True)
@@ -81,12 +85,5 @@ def load_plan(folder: str | Path) -> TransferPlan:
             sample_keys=arrays["sample_keys"],
             norm=facts["norm"],
         )
-    except (
-        SafetensorError,
-        json.JSONDecodeError,
-        KeyError,
-        TypeError,
-        ValueError,
-        UnicodeDecodeError,
-    ) as error:
-        raise InputError(f"a damaged plan: {error}", where=folder) from error
+    except (InputError, SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise InputError(f"the plan cannot be read: {error}", where=folder) from error

@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError
 
 Kind = Literal["normal", "multivariate"]
+_BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class Sampling:
             raise InputError("unknown distribution", got=self.kind, wanted=" or ".join(get_args(Kind)))
         if not (np.isfinite(self.scale) and self.scale >= 0):
             raise InputError("the scale of a distribution", got=self.scale, wanted="a finite number >= 0")
+        if self.seed < 0:
+            raise InputError("the seed of a distribution", got=self.seed, wanted="an integer >= 0")
 
 
 def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64]) -> NDArray[Any]:
@@ -55,8 +58,9 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
 
     Notes
     -----
-    O(n_src * dim) for ``normal``, O(n_src * dim**2 + dim**3) for ``multivariate``, where BLAS is held to one
-    thread so that the bits do not depend on the thread count.
+    O(n_src * dim) for ``normal``, O((n_src + n) * dim**2 + dim**3) for ``multivariate``, where BLAS is held
+    to one thread and multiplies fixed blocks of keys, so that a row's bits depend on neither the thread count
+    nor the other keys.
     """
     mean = old.mean(axis=0, dtype=np.float64)
     if old.ndim == 1:
@@ -64,15 +68,26 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
     dim = old.shape[1]
     if sampling.scale == 0:
         return np.broadcast_to(mean, (len(keys), dim)).copy()
+    if sampling.kind == "normal":
+        noise = _noise(keys, dim, sampling.seed) * old.std(axis=0, dtype=np.float64)
+        return mean + sampling.scale * noise
+    with threadpool_limits(limits=1):
+        centred = old.astype(np.float64) - mean
+        values, vectors = np.linalg.eigh(centred.T @ centred / max(len(old) - 1, 1))
+        factor = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+        noise = np.empty((len(keys), dim))
+        blocks, block_of = np.unique(keys // _BLOCK, return_inverse=True)
+        for i, block in enumerate(blocks):
+            rows = np.flatnonzero(block_of == i)
+            whole = _noise(block * _BLOCK + np.arange(_BLOCK), dim, sampling.seed) @ factor
+            noise[rows] = whole[keys[rows] - block * _BLOCK]
+    return mean + sampling.scale * noise
+
+
+def _noise(keys: NDArray[np.int64], dim: int, seed: int) -> NDArray[np.float64]:
+    """Standard normal rows, each from the stream of its key."""
     noise = np.empty((len(keys), dim))
     for i, key in enumerate(keys):
-        bits = np.random.Philox(key=sampling.seed, counter=[0, 0, int(key), 0])
+        bits = np.random.Philox(key=seed, counter=[0, 0, int(key), 0])
         np.random.Generator(bits).standard_normal(out=noise[i])
-    if sampling.kind == "normal":
-        noise *= old.std(axis=0, dtype=np.float64)
-    else:
-        with threadpool_limits(limits=1):
-            centred = old.astype(np.float64) - mean
-            values, vectors = np.linalg.eigh(centred.T @ centred / max(len(old) - 1, 1))
-            noise = noise @ (np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T)
-    return mean + sampling.scale * noise
+    return noise
