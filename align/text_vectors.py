@@ -113,12 +113,13 @@ def _parse_line(line: bytes, dim: int, where: str) -> tuple[bytes, NDArray[np.fl
             "wrong number of columns", where=where, got=len(columns), wanted=f"a word and {dim} numbers"
         )
     try:
-        row = np.array([float(c) for c in columns[n_words:]], np.float64)
+        with np.errstate(over="ignore"):
+            row = np.array([float(c) for c in columns[n_words:]]).astype(np.float32)
     except ValueError as error:
         raise InputError("not a number", where=where, got=error.args[0].split(": ")[-1]) from error
-    if not np.isfinite(row).all() or (np.abs(row) > np.finfo(np.float32).max).any():
+    if not np.isfinite(row).all():
         raise InputError("the vector holds NaN or infinity", where=where, wanted="finite float32 numbers")
-    return b" ".join(columns[:n_words]), row.astype(np.float32)
+    return b" ".join(columns[:n_words]), row
 
 
 def _is_number(column: bytes) -> bool:

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -10,6 +10,7 @@ from align.errors import InputError
 from align.normalize import centre, unit, whiten
 
 
+@settings(deadline=None)
 @given(arrays(np.float32, (700, 3), elements=st.floats(-1e6, 1e6, width=32), fill=st.just(np.float32(2))))
 def test_unit_rows_have_length_one_or_stay_zero(matrix):
     before = matrix.copy()

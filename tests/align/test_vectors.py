@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from align.errors import InputError, OutputError, UsageError
@@ -47,6 +47,8 @@ def test_text_layouts_that_occur_in_the_wild(tmp_path):
     np.testing.assert_array_equal(vectors.matrix, np.array([[1, 2], [3, 4], [0.5, -6]], np.float32))
 
 
+@settings(deadline=None)
+@example([float(np.finfo(np.float32).max), -1e-45])
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
 def test_numbers_are_parsed_as_python_parses_them(tmp_path_factory, numbers):
     folder = tmp_path_factory.mktemp("v")
