@@ -87,7 +87,7 @@ def learn_merges(
 
     Notes
     -----
-    Time about O(n log n) and memory about 80 n bytes, with n the characters of all different words together.
+    Time about O(n log n) and memory about 100 n bytes, with n the characters of all different words together.
     Only counts of pairs around a merge are touched, and new pairs always hold the new token, so each step
     sorts its new neighbours and no table of pairs is needed.
     """

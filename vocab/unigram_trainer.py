@@ -18,7 +18,7 @@ from vocab.unigram_kernels import best_counts, forward_backward, replacement_los
 
 _MAX_LENGTH = 16  # characters of a piece
 _MAX_SEEDS = 1_000_000
-_MAX_CHARACTERS = 8_000_000  # of all different words together; rarer words are left out
+_MAX_CHARACTERS = 4_000_000  # of all different words together; rarer words are left out
 _SHRINK = 0.75
 _N_BLOCKS = 16
 
@@ -106,7 +106,7 @@ def learn_pieces(words: Mapping[str, int], alphabet: frozenset[str], *, n_pieces
     characters that occur twice and branch to the right; two EM steps a round with the digamma (variational)
     M-step; pieces ranked by the loss of likelihood when each is replaced by its next best segmentation; a
     quarter dropped in each round. Time about 10 s a million characters of different words, memory about
-    150 bytes for each of these characters.
+    250 bytes for each of these characters, of which the most frequent words give at most four million.
     """
     codes, lattice = _seed(words, alphabet)
     scores = np.log(_seed_probabilities(lattice))
