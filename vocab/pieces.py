@@ -139,6 +139,7 @@ def _wordpiece(vocabulary: Vocabulary, surfaces: Sequence[bytes]) -> list[list[s
     spec = json.loads(vocabulary.tokenizer.to_str())["model"]
     prefix, longest = spec["continuing_subword_prefix"], spec.get("max_input_chars_per_word") or 100
     known = set(spec["vocab"])
+    isolated = {vocabulary.tokens[i] for i in vocabulary.isolated.nonzero()[0]}
     inner = vocabulary.tokenizer
     spelled = []
     for surface in surfaces:
@@ -152,7 +153,7 @@ def _wordpiece(vocabulary: Vocabulary, surfaces: Sequence[bytes]) -> list[list[s
         tokens: list[str] = []
         for n, word in enumerate(words):
             found = None
-            if n == 0 and not starts_word:
+            if n == 0 and not starts_word and word not in isolated:
                 found = _longest_match(word, known, prefix, longest, first=prefix)
             tokens += found or _longest_match(word, known, prefix, longest, first="") or []
         spelled.append(tokens)

@@ -191,8 +191,13 @@ class Vocabulary:
 
     @cached_property
     def index(self) -> dict[tuple[bytes, bool], int]:
-        """(surface, is byte fallback) to the lowest id that has it."""
+        """(surface, is byte fallback) to the lowest id that has it.
+
+        Isolated tokens go first: the pre-tokenizer makes WordPiece's ``##.`` unreachable beside ``.``.
+        """
         index: dict[tuple[bytes, bool], int] = {}
+        for i in np.flatnonzero(self.isolated).tolist():
+            index.setdefault((self.surfaces[i], False), i)
         for i, surface in enumerate(self.surfaces):
             if surface:
                 index.setdefault((surface, bool(self.byte_fallback[i])), i)
