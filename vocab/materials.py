@@ -140,6 +140,7 @@ def _read_lexicon(
     decisions: Decisions,
     files: list[dict[str, Any]],
 ) -> Lexicon | None:
+    from align import lexicons  # type: ignore[attr-defined]  # installed from data/lexicons
     from align.lexicon import bundled_lexicon, read_lexicon
 
     if options.lexicon is not None:
@@ -150,6 +151,9 @@ def _read_lexicon(
         lexicon = bundled_lexicon(src_lang.code, tgt_lang.code)
     except UnavailableError:
         return None
+    path = lexicons.path(src_lang.code, tgt_lang.code) or lexicons.path(tgt_lang.code, src_lang.code)
+    if path is not None:
+        files.append(describe_file("bundled lexicon", path))
     decisions.add("lexicon", f"bundled {src_lang.code}-{tgt_lang.code}, {len(lexicon):,} entries")
     return lexicon
 
