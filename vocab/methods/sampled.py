@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -24,7 +26,9 @@ def mean(
     noise : float
         Standard deviations of independent noise, so that rows do not start identical.
     """
-    return _sampled(src_tokenizer, tgt_tokenizer, "mean", "normal", noise, seed)
+    return _sampled(
+        src_tokenizer, tgt_tokenizer, "mean", "normal", noise, seed, {"noise": noise, "seed": seed}
+    )
 
 
 def normal(
@@ -35,7 +39,9 @@ def normal(
     seed: int = 0,
 ) -> TransferPlan:
     """Every row is drawn from N(mean, (scale * std)**2) with independent dimensions."""
-    return _sampled(src_tokenizer, tgt_tokenizer, "normal", "normal", scale, seed)
+    return _sampled(
+        src_tokenizer, tgt_tokenizer, "normal", "normal", scale, seed, {"scale": scale, "seed": seed}
+    )
 
 
 def multivariate(
@@ -46,7 +52,8 @@ def multivariate(
     seed: int = 0,
 ) -> TransferPlan:
     """Every row is drawn from N(mean, scale**2 * covariance) of the old rows (Hewitt 2021)."""
-    return _sampled(src_tokenizer, tgt_tokenizer, "multivariate", "multivariate", scale, seed)
+    options = {"scale": scale, "seed": seed}
+    return _sampled(src_tokenizer, tgt_tokenizer, "multivariate", "multivariate", scale, seed, options)
 
 
 def _sampled(
@@ -56,13 +63,14 @@ def _sampled(
     kind: Kind,
     scale: float,
     seed: int,
+    options: Mapping[str, float],
 ) -> TransferPlan:
     src, tgt = Vocabulary.of(src_tokenizer), Vocabulary.of(tgt_tokenizer)
     return TransferPlan(
         weights=sp.csr_array((len(tgt), len(src)), dtype=np.float32),
         origins=np.full(len(tgt), Origin.SAMPLED, dtype=np.uint8),
         method=method,
-        options={method: {"scale": scale, "seed": seed}},
+        options={method: dict(options)},
         src_tokens=src.tokens,
         tgt_tokens=tgt.tokens,
         sampling=Sampling(kind=kind, scale=scale, seed=seed),
