@@ -48,7 +48,7 @@ class AlignOptions:
 
     n_iter: int = 5
     tol: float = 1e-4
-    null_prob: float = 0.05
+    null_prob: float = 0.02
     alpha: float = 0.1
     class_weight: float = 20.0
     form_weight: float = 1.0
@@ -111,7 +111,7 @@ def align(
         The HMM trained by agreement, or Model 1, each direction on its own.
     options : AlignOptions
     classes : WordClasses, optional
-        Class maps of word forms; worth giving for words, of no use for tokens.
+        Class maps of word forms; worth giving for words, next to nothing for tokens.
 
     Returns
     -------
