@@ -89,24 +89,27 @@ def retrieval(src_vectors: NDArray[np.floating], tgt_vectors: NDArray[np.floatin
     Raises
     ------
     InputError
-        When the shapes differ or hold no pair.
+        When the shapes differ or hold no pair, or a vector is not finite.
 
     Notes
     -----
-    A tie counts against the translation, so that identical vectors do not score. O(n**2 * dim) time, n**2
-    floats of memory: meant for test sets of thousands.
+    A tie counts against the translation, so that identical vectors do not score; cosines within 1e-6 are tied,
+    because a matrix product rounds equal rows differently. O(n**2 * dim) time, n**2 floats of memory: meant
+    for test sets of thousands.
     """
     if src_vectors.shape != tgt_vectors.shape or len(src_vectors) == 0:
         raise InputError(
             "retrieval needs one vector a sentence on both sides",
             got=f"{src_vectors.shape} and {tgt_vectors.shape}",
         )
+    if not (np.isfinite(src_vectors).all() and np.isfinite(tgt_vectors).all()):
+        raise InputError("sentence vectors that are not finite", hint="the model's output holds NaN")
 
     def unit(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
         return matrix / np.maximum(np.linalg.norm(matrix, axis=1, keepdims=True), 1e-12)
 
     similarity = unit(tgt_vectors) @ unit(src_vectors).T
-    own = np.diagonal(similarity)
+    own = np.diagonal(similarity) - 1e-6
     tgt_rank = (similarity >= own[:, None]).sum(axis=1)
     src_rank = (similarity >= own[None, :]).sum(axis=0)
     return Retrieval(

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from align.errors import InputError
+from align.errors import InputError, UsageError
 from align.wordalign import AlignOptions, Bitext, align
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
@@ -51,6 +51,8 @@ def trans_tokenization(
 
     Raises
     ------
+    UsageError
+        For numbers out of range.
     InputError
         Without parallel text or counts, or when they do not fit the vocabularies.
 
@@ -60,6 +62,8 @@ def trans_tokenization(
     ("Trans-Tokenization and Cross-lingual Vocabulary Transfers", COLM), who align words with fast_align and
     spread the counts over their tokens; here the tokens are aligned, which measured better.
     """
+    if top < 1 or not sharpen > 0:
+        raise UsageError("top and sharpen must be positive", got=f"{top} and {sharpen}")
     src, tgt = Vocabulary.of(src_tokenizer), Vocabulary.of(tgt_tokenizer)
     if counts is None:
         if parallel is None:
@@ -77,13 +81,17 @@ def trans_tokenization(
             "link counts do not fit the vocabularies", got=counts.shape, wanted=(len(src), len(tgt))
         )
     evidence = sp.csr_array(counts.T.astype(np.float64))
+    if not (np.isfinite(evidence.data) & (evidence.data >= 0)).all():
+        raise InputError("link counts that are negative or not finite")
     evidence.sort_indices()
     rows = np.repeat(np.arange(len(tgt)), np.diff(evidence.indptr))
     total = np.bincount(rows, weights=evidence.data, minlength=len(tgt))
     # a special token that stands in the text as text must not be what an ordinary token is made of
     usable = (total[rows] >= min_count) & ~tgt.special[rows] & ~src.special[evidence.indices]
+    usable &= evidence.data > 0
     rows, cols = rows[usable], evidence.indices[usable]
-    weights = evidence.data[usable] ** sharpen
+    largest = evidence.max(axis=1).toarray().ravel()  # relative to it no power underflows a whole row
+    weights = (evidence.data[usable] / largest[rows]) ** sharpen
     order = np.lexsort((cols, -weights, rows))
     rows, cols, weights = rows[order], cols[order], weights[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
