@@ -2,8 +2,8 @@
 
 The counts are those of a study of other tools; the pairs of vocabularies are named with each. Its figures
 for German and Arabic between Unigram and byte-level BPE (6,591 equal strings of 21,403 equal bytes, 970 of
-23,487) need Unigram vocabularies that are not part of the data; Swahili stands in for them, and for the 899 of
-21,403 tokens of equal bytes that one tool leaves uncopied.
+23,487) need Unigram vocabularies that are not part of the data; Swahili stands in for them, and for the 899
+of 21,403 tokens of equal bytes that one tool leaves uncopied.
 """
 
 from __future__ import annotations
