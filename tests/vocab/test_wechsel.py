@@ -12,31 +12,10 @@ from align.errors import InputError, UsageError
 from align.lexicon import Lexicon, read_lexicon
 from align.mapping import LinearMap
 from align.vectors import WordVectors, read_vectors
+from tests.vocab.small_vocabularies import byte_level, open_space
 from vocab.methods.wechsel import wechsel
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
-
-SPECIALS = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-
-
-def byte_level(surfaces: list[bytes]) -> Vocabulary:
-    """A byte-level vocabulary with these tokens after five specials."""
-    from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
-
-    from vocab.tokens import BYTE_TO_CHAR
-
-    spelled = ["".join(BYTE_TO_CHAR[b] for b in surface) for surface in surfaces]
-    vocab = {token: i for i, token in enumerate([*SPECIALS, *spelled])}
-    tokenizer = Tokenizer(models.BPE(vocab, [], unk_token="<unk>"))
-    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    tokenizer.add_special_tokens([AddedToken(s) for s in SPECIALS])
-    return Vocabulary.of(tokenizer)
-
-
-def open_space(words, matrix) -> WordVectors:
-    """A table that says it has vectors for any string, so that tokens are looked up as they are."""
-    nothing = WordVectors((), np.zeros((0, matrix.shape[1])))
-    return WordVectors(tuple(words), matrix, subword=nothing)
 
 
 def reference(src, tgt, src_space, tgt_space, R, neighbors, temperature) -> np.ndarray:
