@@ -41,9 +41,10 @@ def train_fasttext(
     n_negatives: int = 5,
     learning_rate: float = 0.05,
     threads: int = 1,
+    split_punctuation: bool = True,
     save_to: str | os.PathLike[str] | None = None,
 ) -> FastTextVectors:
-    """Train fastText vectors on lines of text, punctuation set apart from words.
+    """Train fastText vectors on lines of text, by default with punctuation set apart from words.
 
     Parameters
     ----------
@@ -53,6 +54,8 @@ def train_fasttext(
     threads : int
         With one thread the same text gives the same model on the same machine (the library's seed is fixed);
         several threads race.
+    split_punctuation : bool
+        If false, lines are taken as they are: words, or tokens, divided by blanks.
     save_to : path, optional
         Where the ``.bin`` goes; without it the model lives in an unnamed temporary file.
 
@@ -82,7 +85,9 @@ def train_fasttext(
         corpus = Path(folder) / "text"
         with corpus.open("w", encoding="utf-8", newline="\n") as out:
             for line in lines:
-                out.write(_SPACES.sub(" ", line.translate(table)).strip() + "\n")
+                if split_punctuation:
+                    line = _SPACES.sub(" ", line.translate(table)).strip()
+                out.write(line + "\n")
         try:
             model = fasttext.train_unsupervised(
                 str(corpus),

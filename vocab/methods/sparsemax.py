@@ -176,7 +176,7 @@ def _project(
         for n in range(size):
             weight = np.float32(max(scores[n] - tau, 0.0) / total)
             weights[start + n] = weight
-            support += weight > 0
+            support += 1 if weight > 0 else 0
         sizes[row] = support
 
 
