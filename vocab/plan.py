@@ -18,13 +18,14 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError
-from vocab.sampling import Sampling, sampled_rows
+from vocab.sampling import Sampling, grouped_rows
 from vocab.tokens import BYTE_TO_CHAR
 
 Norm = Literal["none", "sources"]
 Side = Literal["input", "head"]
 
 _OWN_ROWS: NDArray[np.int64] = np.empty(0, np.int64)  # default of `sample_keys`: every row keys itself
+_NO_GROUPS: NDArray[np.int32] = np.empty(0, np.int32)  # default of the groups: all old rows, for every row
 
 
 class Origin(IntEnum):
@@ -88,6 +89,9 @@ class TransferPlan:
         Distribution of the rows whose origin is ``SAMPLED``.
     sample_keys : ndarray of int64, shape (n_tgt,), optional
         Key of each sampled row's random stream; its row number unless the plan was composed.
+    sample_groups, src_groups : ndarray of int32, shapes (n_tgt,) and (n_src,), optional
+        A sampled row is drawn around the old rows of the same group; around all of them for group -1, the
+        default.
     norm : {"none", "sources"}
         ``"sources"`` rescales mixed rows of the input matrix to the weighted mean norm of the rows they are
         made of: convex combinations shrink. Head rows and biases are never rescaled.
@@ -107,6 +111,8 @@ class TransferPlan:
     sampling: Sampling | None = None
     sample_keys: NDArray[np.int64] = field(default_factory=lambda: _OWN_ROWS)
     norm: Norm = "none"
+    sample_groups: NDArray[np.int32] = field(default_factory=lambda: _NO_GROUPS)
+    src_groups: NDArray[np.int32] = field(default_factory=lambda: _NO_GROUPS)
 
     def __post_init__(self) -> None:
         weights = sp.csr_array(self.weights, dtype=np.float32, copy=True)
@@ -118,6 +124,10 @@ class TransferPlan:
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "origins", origins)
         object.__setattr__(self, "sample_keys", np.ascontiguousarray(keys, dtype=np.int64))
+        for name, size in (("sample_groups", weights.shape[0]), ("src_groups", weights.shape[1])):
+            groups = getattr(self, name)
+            groups = np.full(size, -1) if groups is _NO_GROUPS else groups
+            object.__setattr__(self, name, np.ascontiguousarray(groups, dtype=np.int32))
         self._check()
 
     def _check(self) -> None:
@@ -149,6 +159,13 @@ class TransferPlan:
             )
         if self.sampling is None and (self.origins == Origin.SAMPLED).any():
             raise InputError("the plan has sampled rows but no distribution", wanted="sampling=Sampling(...)")
+        if self.sample_groups.shape != (self.n_tgt,) or self.src_groups.shape != (self.n_src,):
+            raise InputError(
+                "a plan needs one group a row", got=(len(self.sample_groups), len(self.src_groups))
+            )
+        drawn = self.sample_groups[self.origins == Origin.SAMPLED]
+        if not np.isin(drawn[drawn >= 0], self.src_groups).all():
+            raise InputError("sampled rows of a group that no old row is in")
 
     @classmethod
     def from_entries(
@@ -259,7 +276,9 @@ class TransferPlan:
         out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
         drawn = np.flatnonzero(self.origins == Origin.SAMPLED)
         if len(drawn) and self.sampling is not None:
-            out[drawn] = sampled_rows(compute, self.sampling, self.sample_keys[drawn])
+            out[drawn] = grouped_rows(
+                compute, self.sampling, self.sample_keys[drawn], self.sample_groups[drawn], self.src_groups
+            )
         return out
 
     def _restore_norms(self, new: NDArray[Any], old: NDArray[Any]) -> None:

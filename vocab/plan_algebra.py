@@ -72,14 +72,14 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
             f"{int(lost.sum())} rows of the second plan mix or draw sampled rows",
             hint="apply the plans one after the other",
         )
-    origins, keys = after.origins.copy(), after.sample_keys.copy()
+    origins, keys, groups = after.origins.copy(), after.sample_keys.copy(), np.full(after.n_tgt, -1)
     # a row carried over whole keeps its origin, except that a copy of a special token is what `after` says
     origins[rows] = np.where(
         np.isin(first.origins[middle], _NOT_LINEAR) | (origins[rows] == Origin.COPIED),
         first.origins[middle],
         origins[rows],
     )
-    keys[rows] = first.sample_keys[middle]
+    keys[rows], groups[rows] = first.sample_keys[middle], first.sample_groups[middle]
     uses_empty = np.diff(after.weights[:, np.flatnonzero(first.origins == Origin.EMPTY)].indptr) > 0
     weights = sp.csr_array(sp.diags_array((~uses_empty).astype(np.float32)) @ after.weights @ first.weights)
     weights.eliminate_zeros()
@@ -94,6 +94,8 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
         tgt_tokens=after.tgt_tokens,
         sampling=first.sampling,
         sample_keys=keys,
+        sample_groups=groups,
+        src_groups=first.src_groups,
     )
 
 
@@ -120,6 +122,7 @@ def _combine(
     """``share`` of the first and the rest of the second; origin, draws and keys by `take_second`."""
     _check_same_tokens(first, second)
     weights = sp.diags_array(share) @ first.weights + sp.diags_array(1 - share) @ second.weights
+    sampling, src_groups = _one_sampling(first, second, take_second)
     return TransferPlan(
         weights=sp.csr_array(weights),
         origins=np.where(take_second, second.origins, first.origins),
@@ -127,9 +130,11 @@ def _combine(
         options={**second.options, **first.options},
         src_tokens=first.src_tokens,
         tgt_tokens=first.tgt_tokens,
-        sampling=_one_sampling(first, second, take_second),
+        sampling=sampling,
         sample_keys=np.where(take_second, second.sample_keys, first.sample_keys),
         norm=first.norm,
+        sample_groups=np.where(take_second, second.sample_groups, first.sample_groups),
+        src_groups=src_groups,
     )
 
 
@@ -143,16 +148,17 @@ def _check_same_tokens(first: TransferPlan, second: TransferPlan) -> None:
 
 def _one_sampling(
     first: TransferPlan, second: TransferPlan, take_second: NDArray[np.bool_]
-) -> Sampling | None:
-    """The distribution of a combination's sampled rows; two different ones cannot share a plan."""
+) -> tuple[Sampling | None, NDArray[np.int32]]:
+    """The distribution and the groups of a combination's sampled rows; two cannot share a plan."""
     used_first = bool((first.origins[~take_second] == Origin.SAMPLED).any())
     used_second = bool((second.origins[take_second] == Origin.SAMPLED).any())
-    if used_first and used_second and first.sampling != second.sampling:
+    same = first.sampling == second.sampling and np.array_equal(first.src_groups, second.src_groups)
+    if used_first and used_second and not same:
         raise InputError(
             "two different distributions in one plan",
             got=f"{first.sampling} and {second.sampling}",
             wanted="at most one sampled fallback in a chain",
         )
     if used_first:
-        return first.sampling
-    return second.sampling if used_second else None
+        return first.sampling, first.src_groups
+    return (second.sampling if used_second else None), second.src_groups

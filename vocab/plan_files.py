@@ -30,6 +30,8 @@ def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
         "origins": plan.origins,
         "sample_keys": plan.sample_keys,
     }
+    if (plan.sample_groups >= 0).any():  # absent where every sampled row is drawn around all old rows
+        arrays |= {"sample_groups": plan.sample_groups, "src_groups": plan.src_groups}
     facts = {
         "schema": SCHEMA,
         "method": plan.method,
@@ -84,6 +86,7 @@ def load_plan(folder: str | Path) -> TransferPlan:
             sampling=None if facts["sampling"] is None else Sampling(**facts["sampling"]),
             sample_keys=arrays["sample_keys"],
             norm=facts["norm"],
+            **{name: arrays[name] for name in ("sample_groups", "src_groups") if name in arrays},
         )
     except (InputError, SafetensorError, KeyError, TypeError, ValueError) as error:
         raise InputError(f"the plan cannot be read: {error}", where=folder) from error

@@ -11,20 +11,23 @@ from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
 
-Kind = Literal["normal", "multivariate"]
+Kind = Literal["normal", "multivariate", "isotropic"]
 _BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """Distribution of a plan's sampled rows; its statistics are those of the matrix it is applied to.
+    """Distribution of a plan's sampled rows.
+
+    Its statistics are those of the matrix it is applied to, over all rows or over those of a row's group.
 
     Parameters
     ----------
-    kind : {"normal", "multivariate"}
-        Independent dimensions, or the full covariance (Hewitt 2021).
+    kind : {"normal", "multivariate", "isotropic"}
+        Independent dimensions; the full covariance (Hewitt 2021); or N(0, scale**2), whatever the old rows.
     scale : float
-        Factor on the standard deviation; 0 gives the mean row itself.
+        Factor on the standard deviation; 0 gives the mean row itself. For ``"isotropic"`` the standard
+        deviation.
     seed : int
         Seed of all streams. Each row has a stream of its own, keyed by the row, so adding or removing other
         rows leaves it as it is.
@@ -43,13 +46,40 @@ class Sampling:
             raise InputError("the seed of a distribution", got=self.seed, wanted="an integer >= 0")
 
 
+def grouped_rows(
+    old: NDArray[Any],
+    sampling: Sampling,
+    keys: NDArray[np.int64],
+    groups: NDArray[np.int32],
+    src_groups: NDArray[np.int32],
+) -> NDArray[Any]:
+    """Draw one row a key from the old rows of its group; group -1 is all of them.
+
+    Parameters
+    ----------
+    old : ndarray, shape (n_src, dim) or (n_src,)
+    keys : ndarray of int64, shape (n,)
+    groups : ndarray of int32, shape (n,)
+    src_groups : ndarray of int32, shape (n_src,)
+
+    Returns
+    -------
+    ndarray, shape (n, dim) or (n,), float64
+    """
+    out = np.empty((len(keys), *old.shape[1:]))
+    for group in np.unique(groups):
+        rows = groups == group
+        out[rows] = sampled_rows(old if group < 0 else old[src_groups == group], sampling, keys[rows])
+    return out
+
+
 def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64]) -> NDArray[Any]:
     """Draw one row a key.
 
     Parameters
     ----------
     old : ndarray, shape (n_src, dim) or (n_src,)
-        Old rows. For one dimension (a bias) the mean is returned for every key.
+        Old rows. For one dimension (a bias) the mean of the distribution is returned for every key.
     keys : ndarray of int64, shape (n,)
 
     Returns
@@ -63,11 +93,15 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
     nor the other keys.
     """
     mean = old.mean(axis=0, dtype=np.float64)
+    if sampling.kind == "isotropic":
+        mean = np.zeros_like(mean)
     if old.ndim == 1:
         return np.full(len(keys), mean)
     dim = old.shape[1]
     if sampling.scale == 0:
         return np.broadcast_to(mean, (len(keys), dim)).copy()
+    if sampling.kind == "isotropic":
+        return sampling.scale * _noise(keys, dim, sampling.seed)
     if sampling.kind == "normal":
         noise = _noise(keys, dim, sampling.seed) * old.std(axis=0, dtype=np.float64)
         return mean + sampling.scale * noise
