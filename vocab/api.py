@@ -92,7 +92,7 @@ def transfer(
         method=method,
         vocab_size=vocab_size,
         tokenizer=tokenizer,
-        parallel=parallel,
+        parallel=None if parallel is None else (_lines(parallel[0]), _lines(parallel[1])),
         parallel_tsv=tuple(Path(path) for path in parallel_tsv),
         corpus=_several(corpus),
         src_corpus=_several(src_corpus),
@@ -115,7 +115,12 @@ def transfer(
 
 
 def _several(sources: str | Path | Sequence[Lines]) -> tuple[Lines, ...]:
-    return (sources,) if isinstance(sources, str | Path) else tuple(sources)
+    several = (sources,) if isinstance(sources, str | Path) else sources
+    return tuple(_lines(source) for source in several)
+
+
+def _lines(source: Lines) -> Lines:
+    return Path(source) if isinstance(source, str) else source
 
 
 def _path(path: str | Path | None) -> Path | None:

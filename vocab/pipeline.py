@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -33,14 +35,13 @@ _N_EXAMPLES = 12
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """A source model on disk and its tokenizer; ``keep`` holds a temporary directory alive."""
+    """A source model on disk and its tokenizer."""
 
     path: Path
     name: str
     revision: str | None
     tokenizer: PreTrainedTokenizerFast
     vocabulary: Vocabulary
-    keep: tempfile.TemporaryDirectory[str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -328,11 +329,18 @@ def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
 
 def loaded_source(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Source:
     """A source from objects in memory: saved to a temporary directory that lives as long as the result."""
-    folder: tempfile.TemporaryDirectory[str] = tempfile.TemporaryDirectory(prefix="vocab-transfer-source-")
-    model.save_pretrained(folder.name)
-    tokenizer.save_pretrained(folder.name)
+    from vocab.model import quiet_transformers
+
+    folder = tempfile.mkdtemp(prefix="vocab-transfer-source-")
     name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
-    return Source(Path(folder.name), name, None, tokenizer, Vocabulary.of(tokenizer), keep=folder)
+    if Path(name).is_dir():
+        name = Path(name).resolve().name
+    source = Source(Path(folder), name, None, tokenizer, Vocabulary.of(tokenizer))
+    weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
+    with quiet_transformers():
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+    return source
 
 
 def _set_threads(threads: int | None) -> None:

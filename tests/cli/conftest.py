@@ -69,10 +69,8 @@ def save_source(folder: Path, name: str = "roberta") -> Path:
     return folder
 
 
-@pytest.fixture(scope="session")
-def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+def make_material(folder: Path) -> Material:
     """A tiny RoBERTa and the first of the bundled sentence pairs and lexicon entries."""
-    folder = tmp_path_factory.mktemp("material")
     found = Material(
         save_source(folder / "tiny"), folder / "train.en", folder / "train.sw", folder / "en-sw.tsv"
     )
@@ -83,6 +81,12 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     entries = lexicons.path("en", "sw").read_text(encoding="utf-8").splitlines()[:N_PAIRS]
     found.lexicon.write_text("\n".join(entries) + "\n", encoding="utf-8")
     return found
+
+
+@pytest.fixture(scope="session")
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
+    """See :func:`make_material`."""
+    return make_material(tmp_path_factory.mktemp("material"))
 
 
 @pytest.fixture
