@@ -94,8 +94,8 @@ def retrieval(src_vectors: NDArray[np.floating], tgt_vectors: NDArray[np.floatin
     Notes
     -----
     A tie counts against the translation, so that identical vectors do not score; cosines within 1e-6 are
-    tied, because a matrix product rounds equal rows differently. O(n**2 * dim) time, n**2 floats of memory: meant
-    for test sets of thousands.
+    tied, because a matrix product rounds equal rows differently. O(n**2 * dim) time, n**2 floats of memory:
+    meant for test sets of thousands.
     """
     if src_vectors.shape != tgt_vectors.shape or len(src_vectors) == 0:
         raise InputError(

@@ -128,16 +128,15 @@ def test_xlmr_normaliser_keeps_the_word_start(shared_data: Path) -> None:
     assert "".join(continued) == "habari"
     assert spelled(vocabulary, "ﬁ".encode()) == spelled(vocabulary, b"fi")
     # every ordinary token of plain letters is a single piece or re-spells itself, and starts as it started
-    own = [surface for surface in vocabulary.surfaces[::5] if surface.strip().isalpha()]
+    own = [surface for surface in vocabulary.surfaces[::20] if surface.strip().isalpha()]
     pieces = vocabulary.pieces(own)
     assert sum(len(ids) == 1 for ids in pieces) > 0.95 * len(own)
     assert [joined(vocabulary, ids) for ids in pieces] == own
 
 
 @pytest.mark.data
-@pytest.mark.parametrize("name", ["sw", "gpt2"])
-def test_byte_level_pieces_of_a_real_vocabulary_join(name: str, shared_data: Path) -> None:
+def test_byte_level_pieces_of_a_real_vocabulary_join(shared_data: Path) -> None:
     """Every token of the German vocabulary, fragments included, is spelled out in full."""
-    vocabulary, other = vocabulary_of(name, shared_data), vocabulary_of("de", shared_data)
+    vocabulary, other = vocabulary_of("gpt2", shared_data), vocabulary_of("de", shared_data)
     sample = [surface for surface in other.surfaces[::7] if surface]
     assert [joined(vocabulary, ids) for ids in vocabulary.pieces(sample)] == sample

@@ -86,7 +86,9 @@ def test_chat_tokens() -> None:
     assert matched(chatml, llama3) == {"<|im_start|>": "<|start_header_id|>", "<|im_end|>": "<|eot_id|>"}
     # a model without chat tokens ends a turn as it ends a text
     base = vocabulary_of(["<s>", "</s>"], bos_token="<s>", eos_token="</s>")
-    assert matched(chatml, base) == {"<|im_end|>": "</s>"}
+    turns = vocabulary_of(["<eos>", "<|end|>", "<|user|>"], eos_token="<eos>")
+    assert matched(turns, base) == {"<eos>": "</s>", "<|end|>": "</s>"}
+    assert matched(turns, chatml)["<|user|>"] == "<|im_start|>"
 
 
 def test_equal_spelling_without_a_role() -> None:
