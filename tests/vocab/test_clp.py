@@ -119,7 +119,7 @@ def test_one_shared_token_and_none(case, plus, top):
 
 def test_a_plan_that_would_not_fit_is_refused_with_its_size(case, monkeypatch):
     src, tgt, helper = case
-    monkeypatch.setattr(module, "_MAX_BYTES", 20 * 35 * 36 - 1)
+    monkeypatch.setattr(module, "_MAX_BYTES", 20 * 35 * module._BYTES_AN_ENTRY - 1)
     with pytest.raises(InputError, match=r"20 x 35 weights, about 0\.0 GiB"):
         clp(src, tgt, helper_matrix=helper)
     clp(src, tgt, helper_matrix=helper, top=3)
@@ -196,3 +196,11 @@ def test_the_same_bits_for_any_number_of_threads(recorded, plus, top):
         numba.set_num_threads(threads)
     np.testing.assert_array_equal(first.data, second.data)
     np.testing.assert_array_equal(first.indices, second.indices)
+
+
+def test_a_half_precision_helper_is_enough(case):
+    src, tgt, helper = case
+    half, exact = (
+        clp(src, tgt, helper_matrix=helper.astype(kind), plus=True) for kind in (np.float16, np.float32)
+    )
+    np.testing.assert_allclose(half.weights.toarray(), exact.weights.toarray(), atol=2e-3)

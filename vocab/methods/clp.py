@@ -25,7 +25,7 @@ from vocab.plan import TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
 
 _MAX_BYTES = 2 << 30  # of a plan made as published, while it is built
-_BYTES_AN_ENTRY = 36  # three copies of weight and column on the way into a plan, and masks
+_BYTES_AN_ENTRY = 44  # measured: 42, for copies of weight and column on the way into a plan
 _BLOCK_ROWS = 512
 _SMALL_SUM = 0.1  # of cosines, among which the largest is often above 0.5
 
@@ -113,8 +113,8 @@ def clp(
 
     Notes
     -----
-    Time ``2 n_new n_anchors dim`` operations. Memory 36 bytes for each of the ``n_new n_anchors`` entries
-    as published; with `top` or `plus` float32 copies of the helper's rows, 0.3 GiB and 24 bytes an entry. The
+    Time ``2 n_new n_anchors dim`` operations. Memory 44 bytes for each of the ``n_new n_anchors`` entries
+    as published; with `top` or `plus` float32 copies of the helper's rows, 0.3 GiB and 40 bytes an entry. The
     same bits for any number of threads.
     """
     if top is not None and (top < 1 or plus):

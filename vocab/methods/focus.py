@@ -78,8 +78,8 @@ def focus(
 
     Notes
     -----
-    Time ``2 n_new n_anchors dim`` operations and about half more; memory at most 0.3 GiB, and 24 bytes for
-    each entry of the plan, of which word vectors, being more alike, make many more than token vectors.
+    Time ``2 n_new n_anchors dim`` operations and about half more; memory at most 0.3 GiB, and 40 bytes for
+    each entry of the plan, of which vectors that are much alike make many more: a thousand a row, not ten.
     The same bits for any number of threads.
     """
     if (vectors is None) == (texts is None):

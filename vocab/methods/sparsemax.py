@@ -52,7 +52,7 @@ def sparsemax_mix(
     Time is that of the float32 matrix product and, for each row, a sort of its candidates: the scores above
     the threshold that the largest score of every 64 alone would have. Adding scores never lowers the
     threshold, so nothing of the support is missed. Memory: 64 MiB of products, up to four times that where
-    supports are wide, and 8 bytes an entry of the result. The same bits for any number of threads.
+    supports are wide, and 16 bytes an entry of the result. The same bits for any number of threads.
     """
     if not temperature > 0:
         raise UsageError("the temperature must be positive", got=temperature)
