@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.normalize import unit
 
-_QUERY_BLOCK, _CANDIDATE_BLOCK = 512, 2048  # the products of a block stay in the cache
+_QUERY_BLOCK, _CANDIDATE_BLOCK = 768, 1024  # the products of a block stay in the cache
 _LANES = 256
 
 
@@ -75,7 +75,7 @@ def top_k(
     -----
     Time is that of the float32 matrix product, ``2 n_queries n_candidates dim`` operations, and about a tenth
     more, shared out to as many threads as numba is set to use. Memory beyond the float32 inputs, for each
-    thread: 4 MiB of products and ``512 (4 k + 18)`` proposals.
+    thread: 3 MiB of products and ``768 (4 k + 10)`` proposals.
     """
     if k < 1:
         raise UsageError("k is not positive", got=k, wanted="k >= 1")

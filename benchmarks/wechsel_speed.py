@@ -84,10 +84,12 @@ from align.lexicon import read_lexicon
 from align.vectors import read_vectors
 from vocab.methods import normal
 from vocab.methods.wechsel import wechsel
+from vocab.tokens import Vocabulary
 stage("imports"){_LOAD}
 vectors = [read_vectors(f"{{folder}}/{{side}}.bin") for side in ("src", "tgt")]
 lexicon = read_lexicon(f"{{folder}}/lexicon.tsv")
 stage("open vectors")
+src, tgt = Vocabulary.of(src), Vocabulary.of(tgt)
 plan = wechsel(src, tgt, src_vectors=vectors[0], tgt_vectors=vectors[1], lexicon=lexicon)
 stage("plan")
 matrix = plan.then(normal(src, tgt)).apply(E)
