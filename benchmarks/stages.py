@@ -25,7 +25,7 @@ def run(repeats: int = 3) -> dict[str, Any]:
             files[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")
         for number in range(repeats):
             folder = Path(temporary) / f"out-{number}"
-            command = [
+            command: list[str | Path] = [
                 Path(sys.executable).with_name("vocab-transfer"),
                 "--src",
                 source_model(),
