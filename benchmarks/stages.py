@@ -19,7 +19,7 @@ def run(repeats: int = 3) -> dict[str, Any]:
     """
     rows = []
     with tempfile.TemporaryDirectory() as temporary:
-        files = []
+        files: list[Path] = []
         for name, lines in zip(("train.en", "train.sw"), parallel_text("train"), strict=True):
             files.append(Path(temporary) / name)
             files[-1].write_text("\n".join(lines) + "\n", encoding="utf-8")

@@ -84,7 +84,7 @@ def transfer(
         figures = estimate(prepared)
         _screen.prepared(prepared, figures)
         if json_:
-            print_json({"method": prepared.method.name, "out": str(folder), **figures})
+            print_json({"method": str(prepared.method), "out": str(folder), **figures})
         return
     result = execute(prepared)
     written = result.save(folder, overwrite=overwrite)

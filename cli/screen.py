@@ -133,7 +133,9 @@ class Screen:
         table = Table("dry run", "", box=None)
         table.add_row("source", escape(f"{prepared.source.name} ({prepared.source.path})"))
         table.add_row("target", f"{prepared.tgt_lang.name} ({prepared.tgt_lang.code})")
-        chain = " > ".join(("special", prepared.method.name, *prepared.method.fallbacks))
+        chain = " > ".join(
+            ("special", str(prepared.method), *(method.name for method in prepared.method.fallbacks))
+        )
         table.add_row("method", escape(chain))
         for key, value in estimate.items():
             table.add_row(

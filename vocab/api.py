@@ -31,6 +31,7 @@ def transfer(
     src_vectors: str | Path | None = _DEFAULT.src_vectors,
     tgt_vectors: str | Path | None = _DEFAULT.tgt_vectors,
     fetch: Sequence[str] = _DEFAULT.fetch,
+    donor: str | None = _DEFAULT.donor,
     src_lang: str = _DEFAULT.src_lang,
     norm: Norm = _DEFAULT.norm,
     seed: int = _DEFAULT.seed,
@@ -52,7 +53,8 @@ def transfer(
     tgt : str
         Target language: ISO 639 code or English name.
     method : str
-        A name of :data:`vocab.methods.METHODS`; ``auto`` picks from the material given.
+        A name of :data:`vocab.methods.METHODS`, or several (see :mod:`vocab.methods.expression`); ``auto``
+        picks from the material given.
     vocab_size : int, optional
         Size of the new vocabulary; chosen from the text by default.
     tokenizer : str, optional
@@ -100,6 +102,7 @@ def transfer(
         src_vectors=_path(src_vectors),
         tgt_vectors=_path(tgt_vectors),
         fetch=tuple(fetch),
+        donor=donor,
         src_lang=src_lang,
         norm=norm,
         seed=seed,

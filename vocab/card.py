@@ -60,7 +60,7 @@ def provenance(result: TransferResult) -> dict[str, Any]:
 
 def _options(prepared: Prepared) -> dict[str, Any]:
     options = prepared.options.as_json() | {"src": prepared.source.name}
-    tokenizer = prepared.options.tokenizer
+    tokenizer = prepared.options.named_tokenizer
     if tokenizer is not None and Path(tokenizer).exists():
         options["tokenizer"] = Path(tokenizer).resolve().name
     return options
@@ -106,9 +106,11 @@ def model_card(result: TransferResult, *, name: str) -> str:
         "",
         "## How the new rows were made",
         "",
-        f"Method `{method.name}`: each new row is {method.summary}."
-        + (f" After {method.paper}." if method.paper else "")
-        + f" Rows it could say nothing about: {' then '.join(method.fallbacks) or 'none'}.",
+        f"Method `{method}`: each new row is "
+        + ", or ".join(part.summary for part in method.methods)
+        + "."
+        + "".join(f" After {part.paper}." for part in method.methods if part.paper)
+        + f" What is left: {' then '.join(part.name for part in method.fallbacks) or 'nothing'}.",
         "",
         *markdown_table(
             ("origin", "rows", "share of rows", "share of the text's tokens"),

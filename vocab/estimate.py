@@ -30,12 +30,14 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
         "text_lines": len(materials.text),
         "text_words": n_words,
         "sentence_pairs": 0 if materials.parallel is None else len(materials.parallel),
-        "vocabulary": prepared.options.vocab_size or prepared.options.tokenizer or "chosen from the text",
+        "vocabulary": prepared.options.vocab_size
+        or prepared.options.named_tokenizer
+        or "chosen from the text",
         "output_mb": round(weights / 1e6),
     }
     seconds = 5.0 + n_words / 1e6 * _TRAIN_S_PER_MWORD
     memory = 3 * weights / 1e6 + 500
-    if prepared.method.name == "trans-tokenization" and materials.parallel is not None:
+    if "trans-tokenization" in str(prepared.method) and materials.parallel is not None:
         step = max(len(materials.parallel) // _SAMPLE, 1)
         src = source.vocabulary.encode(materials.parallel.src[::step])
         tgt_words = [len(line.split()) for line in materials.parallel.tgt[::step]]

@@ -8,6 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from align.errors import InputError, UnavailableError
 from vocab.languages import Language
 from vocab.options import Lines, TransferOptions
@@ -33,6 +36,8 @@ class Materials:
         Lines of the target and of the source language, the sides of `parallel` included.
     lexicon : Lexicon or None
     src_vectors, tgt_vectors : Vectors or None
+    donor : ndarray or None, shape (rows, dim)
+        Input embeddings of the donor model.
     files : list of dict
         Kind, name, size and SHA-256 of every file that was read, for the provenance.
     """
@@ -43,6 +48,7 @@ class Materials:
     lexicon: Lexicon | None
     src_vectors: Vectors | None
     tgt_vectors: Vectors | None
+    donor: NDArray[np.float32] | None = None
     files: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -71,7 +77,7 @@ def gather(
     )
     if not pairs and not text:
         bundled = _bundled_pairs(src_lang, tgt_lang, files)
-        if bundled is None and options.tokenizer is None:
+        if bundled is None and options.named_tokenizer is None:
             raise UnavailableError(
                 f"no text in {tgt_lang.name} was given and none is bundled",
                 hint=f"pass --parallel train.{src_lang.code} train.{tgt_lang.code} or --corpus text.txt",
@@ -90,7 +96,8 @@ def gather(
         src_text = [*parallel.src, *src_text]
     lexicon = _read_lexicon(options, src_lang, tgt_lang, decisions, files)
     src_vectors, tgt_vectors = _read_vectors(options, src_lang, tgt_lang, decisions, progress, files)
-    return Materials(parallel, text, src_text, lexicon, src_vectors, tgt_vectors, files)
+    donor = None if options.donor is None else _read_donor(options, files)
+    return Materials(parallel, text, src_text, lexicon, src_vectors, tgt_vectors, donor, files)
 
 
 def _read_pairs(options: TransferOptions, files: list[dict[str, Any]]) -> list[ParallelText]:
@@ -182,6 +189,23 @@ def _read_vectors(
     vectors = read_vectors(paths[0]), read_vectors(paths[1])
     files += [describe_file("vectors", path) for path in paths if path is not None]
     return vectors
+
+
+def _read_donor(options: TransferOptions, files: list[dict[str, Any]]) -> NDArray[np.float32]:
+    """Input embeddings of the donor model, read without loading the model."""
+    from vocab.checkpoint import open_checkpoint
+    from vocab.hub import resolve_model
+    from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
+
+    found = resolve_model(str(options.donor), cache_dir=options.cache_dir)
+    config = read_config(found.path)
+    checkpoint = open_checkpoint(found.path)
+    tensors = match_checkpoint(find_vocabulary(model_class(config, found.path), config), checkpoint)
+    names = [name for name, tensor in tensors.items() if tensor.role == "input"]
+    if not names:
+        raise InputError("the donor model has no input embeddings", where=found.path)
+    files.append({"kind": "donor", "name": found.name, "revision": found.revision_sha})
+    return checkpoint.read(names[0]).float().numpy()
 
 
 def describe_file(kind: str, path: str | Path) -> dict[str, Any]:

@@ -31,7 +31,9 @@ class TransferOptions:
         "demo", "Source model: demo, an alias (roberta), org/name on the hub, or a local directory."
     )
     tgt: str = _option("sw", "Target language: an ISO 639 code (sw, swa, sw_KE) or a name (swahili).")
-    method: str = _option("auto", "Initialisation; `auto` picks from the material given.")
+    method: str = _option(
+        "auto", "Initialisation: auto, a name, a chain `a > b`, or a mixture `0.7*a + 0.3*b`."
+    )
     vocab_size: int | None = _option(None, "Size of the new vocabulary; by default chosen from the text.")
     tokenizer: str | None = _option(
         None, "Use this tokenizer (directory, tokenizer.json or org/name) instead of training one."
@@ -60,6 +62,11 @@ class TransferOptions:
     tgt_vectors: Path | None = _option(
         None, "Word vectors of the target language (.bin or .vec).", group="Material"
     )
+    donor: str | None = _option(
+        None,
+        "Model that speaks the target tokenizer already (omp, common-interpolation, clp-plus).",
+        group="Material",
+    )
     fetch: tuple[str, ...] = _option(
         (), "`vectors:cc` fetches fastText vectors of both languages (gigabytes).", group="Material"
     )
@@ -87,8 +94,9 @@ class TransferOptions:
             raise UsageError("--threads", got=self.threads, wanted="a positive number")
         if self.seed < 0:
             raise UsageError("--seed", got=self.seed, wanted="a number >= 0")
-        if self.tokenizer is not None and self.vocab_size is not None:
-            raise UsageError("--tokenizer and --vocab-size exclude each other", hint="drop one of the two")
+        if self.named_tokenizer is not None and self.vocab_size is not None:
+            flag = "--tokenizer" if self.tokenizer is not None else "--donor"
+            raise UsageError(f"{flag} and --vocab-size exclude each other", hint="drop one of the two")
         if (self.src_vectors is None) != (self.tgt_vectors is None):
             raise UsageError(
                 "vectors are needed for both languages or for none",
@@ -98,6 +106,11 @@ class TransferOptions:
         unknown = [item for item in self.fetch if item != "vectors:cc"]
         if unknown:
             raise UsageError("nothing to fetch by that name", got=unknown[0], wanted="vectors:cc")
+
+    @property
+    def named_tokenizer(self) -> str | None:
+        """The tokenizer to use instead of training one: the one named, or the donor model's."""
+        return self.tokenizer or self.donor
 
     def as_json(self) -> dict[str, Any]:
         """The options as they are written down: files by name, lines by their number."""

@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from align.errors import InputError, UsageError
+from align.errors import UsageError
 from vocab.languages import Language, language
 from vocab.materials import Materials, gather
-from vocab.methods import METHODS, Method, Need, choose_method, find_method
+from vocab.methods import Need, choose_method
+from vocab.methods.expression import Expression, evaluate, parse_expression
+from vocab.methods.recipes import Kitchen
 from vocab.options import TransferOptions
 from vocab.plan import Norm, Origin, OriginShare, RowExplanation, TransferPlan
 from vocab.progress import Decision, Decisions, Progress
@@ -27,9 +29,6 @@ if TYPE_CHECKING:
     from vocab.output import WrittenModel
     from vocab.tokenizer_report import TokenizerReport
 
-# The last resort's noise, in standard deviations: rows must not start identical, and drawing them with the
-# full spread measured worse than the plain mean at every horizon.
-FALLBACK_NOISE = 0.1
 _N_EXAMPLES = 12
 
 
@@ -53,7 +52,7 @@ class Prepared:
     src_lang: Language
     tgt_lang: Language
     materials: Materials
-    method: Method
+    method: Expression
     decisions: Decisions
     progress: Progress
 
@@ -136,7 +135,7 @@ def prepare(
     """
     decisions = decisions or Decisions()
     progress = progress or Progress()
-    method = None if options.method == "auto" else find_method(options.method)
+    method = None if options.method == "auto" else parse_expression(options.method)
     src_lang, tgt_lang = language(options.src_lang), language(options.tgt)
     if tgt_lang.note:
         decisions.add("language", f"{tgt_lang.name} ({tgt_lang.code})", tgt_lang.note)
@@ -147,12 +146,13 @@ def prepare(
         materials = gather(options, src_lang, tgt_lang, decisions=decisions, progress=progress)
     given = _given(materials)
     if method is None:
-        method, why = choose_method(given)
-        decisions.add("method", method.name, why)
+        chosen, why = choose_method(given)
+        method = parse_expression(chosen.name)
+        decisions.add("method", chosen.name, why)
     missing = [need for need in method.needs if need not in given and not _trainable(need, materials)]
     if missing:
         raise UsageError(
-            f"method {method.name} needs {' and '.join(missing)}",
+            f"method {method} needs {' and '.join(missing)}",
             got=", ".join(sorted(given)) or "neither parallel text, vectors nor lexicon",
             hint=_HOW_TO_GIVE[missing[0]],
         )
@@ -163,6 +163,8 @@ _HOW_TO_GIVE: Mapping[Need, str] = {
     "parallel": "pass --parallel FILE.src FILE.tgt",
     "vectors": "pass --src-vectors and --tgt-vectors, or --fetch vectors:cc, or text of both languages",
     "lexicon": "pass --lexicon FILE with one source<TAB>target pair a line",
+    "text": "pass --corpus FILE",
+    "donor": "pass --donor MODEL, one that speaks the target tokenizer",
 }
 
 
@@ -174,6 +176,10 @@ def _given(materials: Materials) -> set[Need]:
         given.add("vectors")
     if materials.lexicon is not None:
         given.add("lexicon")
+    if materials.text:
+        given.add("text")
+    if materials.donor is not None:
+        given.add("donor")
     return given
 
 
@@ -186,7 +192,7 @@ def execute(prepared: Prepared) -> TransferResult:
     options, progress, materials = prepared.options, prepared.progress, prepared.materials
     from vocab.tokenizer_report import report
 
-    with progress.stage("train the tokenizer" if options.tokenizer is None else "load the tokenizer"):
+    with progress.stage("train the tokenizer" if options.named_tokenizer is None else "load the tokenizer"):
         tokenizer, after = _target_tokenizer(prepared)
     target = Vocabulary.of(tokenizer)
     before, counts = None, np.zeros(len(target), np.int64)
@@ -216,8 +222,8 @@ def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, Toke
     from vocab.training import train_tokenizer
 
     options, decisions = prepared.options, prepared.decisions
-    if options.tokenizer is not None:
-        found = resolve_tokenizer(options.tokenizer, cache_dir=options.cache_dir)
+    if options.named_tokenizer is not None:
+        found = resolve_tokenizer(options.named_tokenizer, cache_dir=options.cache_dir)
         tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
         if found.revision_sha is not None:
             decisions.add("tokenizer", found.name, f"commit {found.revision_sha}")
@@ -232,68 +238,23 @@ def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, Toke
 def _make_plan(prepared: Prepared, target: Vocabulary) -> TransferPlan:
     from vocab.methods import special
 
-    source = prepared.source.vocabulary
-    plan = special(source, target)
-    for method in (prepared.method, *(METHODS[name] for name in prepared.method.fallbacks)):
-        if not (plan.origins == Origin.EMPTY).any():
-            break
-        plan = plan.then(_run_method(method, prepared, target))
+    kitchen = Kitchen(
+        prepared.source.vocabulary,
+        target,
+        prepared.materials,
+        prepared.options.seed,
+        prepared.decisions,
+        prepared.progress,
+    )
+    plan = evaluate(prepared.method, kitchen.plan, special(kitchen.source, target))
+    for method in prepared.method.fallbacks:
+        if (plan.origins == Origin.EMPTY).any():
+            plan = plan.then(kitchen.plan(method, is_fallback=True))
     norm: Norm = "none" if prepared.options.norm == "none" else "sources"
     if prepared.options.norm == "auto":
-        norm = "sources" if prepared.method.name == "trans-tokenization" else "none"
+        # measured on the development set of the retrieval benchmark, where only this method gained from it
+        norm = "sources" if prepared.method.methods[0].name == "trans-tokenization" else "none"
     return plan.with_norm(norm)
-
-
-def _run_method(method: Method, prepared: Prepared, target: Vocabulary) -> TransferPlan:
-    from vocab import methods
-
-    source, materials, progress = prepared.source.vocabulary, prepared.materials, prepared.progress
-    seed = prepared.options.seed
-    is_fallback = method is not prepared.method
-    if method.name == "trans-tokenization" and materials.parallel is not None:
-        with progress.stage("align the parallel text"):
-            return methods.trans_tokenization(
-                source, target, parallel=_with_lexicon(materials, prepared.decisions)
-            )
-    if method.name == "wechsel":
-        src_vectors, tgt_vectors = materials.src_vectors, materials.tgt_vectors
-        if src_vectors is None or tgt_vectors is None:
-            from align.fasttext_training import train_fasttext
-
-            prepared.decisions.add("vectors", "fastText trained on the given text", "none were given")
-            with progress.stage("train word vectors"):
-                src_vectors = train_fasttext(materials.src_text)
-                tgt_vectors = train_fasttext(materials.text)
-        with progress.stage("align the word vectors and mix"):
-            return methods.wechsel(
-                source,
-                target,
-                src_vectors=src_vectors,
-                tgt_vectors=tgt_vectors,
-                lexicon=materials.lexicon,
-            )
-    with progress.stage(method.name):
-        if method.name == "copy":
-            return methods.copy(source, target)
-        if method.name == "constituents":
-            return methods.constituents(source, target)
-        if method.name == "mean":
-            return methods.mean(source, target, noise=FALLBACK_NOISE if is_fallback else 0.0, seed=seed)
-        if method.name == "normal":
-            return methods.normal(source, target, seed=seed)
-        return methods.multivariate(source, target, seed=seed)
-
-
-def _with_lexicon(materials: Materials, decisions: Decisions) -> tuple[list[str], list[str]]:
-    """The sentence pairs, and the lexicon's entries as pairs of one word: rare words gain evidence."""
-    if materials.parallel is None:
-        raise InputError("trans-tokenization needs parallel text")
-    src, tgt = list(materials.parallel.src), list(materials.parallel.tgt)
-    if materials.lexicon is not None:
-        decisions.add("alignment", f"{len(materials.lexicon):,} lexicon entries join the sentence pairs")
-        src += [entry[0] for entry in materials.lexicon]
-        tgt += [entry[1] for entry in materials.lexicon]
-    return src, tgt
 
 
 def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> list[RowExplanation]:

@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError
 
 Kind = Literal["normal", "multivariate", "isotropic"]
-_BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
+_BLOCK = 64
+_STD_BLOCK = 4096  # keys multiplied together; BLAS rounds a row differently in products of other heights
 
 
 @dataclass(frozen=True)
@@ -103,7 +104,7 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
     if sampling.kind == "isotropic":
         return sampling.scale * _noise(keys, dim, sampling.seed)
     if sampling.kind == "normal":
-        noise = _noise(keys, dim, sampling.seed) * old.std(axis=0, dtype=np.float64)
+        noise = _noise(keys, dim, sampling.seed) * _deviation(old, mean)
         return mean + sampling.scale * noise
     with threadpool_limits(limits=1):
         centred = old.astype(np.float64) - mean
@@ -116,6 +117,14 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
             whole = _noise(block * _BLOCK + np.arange(_BLOCK), dim, sampling.seed) @ factor
             noise[rows] = whole[keys[rows] - block * _BLOCK]
     return mean + sampling.scale * noise
+
+
+def _deviation(old: NDArray[Any], mean: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Standard deviation of each dimension, block by block: numpy's own would copy the matrix twice."""
+    squares = np.zeros_like(mean)
+    for start in range(0, len(old), _STD_BLOCK):
+        squares += np.square(old[start : start + _STD_BLOCK] - mean).sum(axis=0)
+    return np.sqrt(squares / len(old))
 
 
 def _noise(keys: NDArray[np.int64], dim: int, seed: int) -> NDArray[np.float64]:

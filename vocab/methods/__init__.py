@@ -1,7 +1,7 @@
 """Initialisation methods: each a pure function from two tokenizers (and material) to a TransferPlan.
 
-The functions are attributes of this package (``vocab.methods.wechsel``); :data:`METHODS` says of each what it
-needs and what fills the rows it leaves empty.
+:data:`METHODS` says of each what it needs and what fills the rows it leaves empty; its functions are the
+attributes of this package (``vocab.methods.wechsel``).
 """
 
 from __future__ import annotations
@@ -12,26 +12,37 @@ from dataclasses import dataclass
 from typing import Literal
 
 from align.errors import UsageError
-
-# Not on first use: loading the module `wechsel` later would put it in the place of the function `wechsel`.
+from vocab.methods.clp import clp
 from vocab.methods.constituents import constituents
 from vocab.methods.copying import copy, special
-from vocab.methods.sampled import mean, multivariate, normal
+from vocab.methods.focus import focus
+from vocab.methods.interpolation import common_interpolation
+from vocab.methods.ofa import ofa
+from vocab.methods.omp import omp
+from vocab.methods.sampled import hf, mean, multivariate, normal, random, script
 from vocab.methods.trans_tokenization import trans_tokenization
 from vocab.methods.wechsel import wechsel
 
-Need = Literal["parallel", "vectors", "lexicon"]
+Need = Literal["parallel", "vectors", "lexicon", "text", "donor"]
 
 __all__ = [
     "METHODS",
     "Method",
     "choose_method",
+    "clp",
+    "common_interpolation",
     "constituents",
     "copy",
     "find_method",
+    "focus",
+    "hf",
     "mean",
     "multivariate",
     "normal",
+    "ofa",
+    "omp",
+    "random",
+    "script",
     "special",
     "trans_tokenization",
     "wechsel",
@@ -69,6 +80,40 @@ METHODS: dict[str, Method] = {
             "Minixhofer et al. 2022, arXiv:2112.06598",
         ),
         Method(
+            "focus",
+            "the shared tokens most like it in fastText vectors of the target's tokens, by sparsemax",
+            ("text",),
+            ("constituents", "mean"),
+            "Dobler and de Melo 2023, arXiv:2305.14481",
+        ),
+        Method(
+            "ofa",
+            "the old tokens nearest in a space of words, after a wide copy",
+            ("vectors", "lexicon"),
+            ("constituents", "mean"),
+            "Liu et al. 2024, arXiv:2311.08849",
+        ),
+        Method(
+            "omp",
+            "a sparse code of its donor row over the shared tokens",
+            ("donor",),
+            ("constituents", "mean"),
+            "Goddard and Fernandes Neto 2025, arXiv:2506.06607",
+        ),
+        Method(
+            "common-interpolation",
+            "the shared tokens nearest to its donor row, by distance",
+            ("donor",),
+            ("constituents", "mean"),
+        ),
+        Method(
+            "clp-plus",
+            "the shared tokens most like it in a donor's embeddings, by sparsemax",
+            ("donor",),
+            ("constituents", "mean"),
+            "Yamaguchi et al. 2024, arXiv:2402.10712",
+        ),
+        Method(
             "constituents",
             "the mean of its pieces under the old tokenizer",
             (),
@@ -76,7 +121,16 @@ METHODS: dict[str, Method] = {
             "Gee et al. 2022, arXiv:2402.09977",
         ),
         Method("copy", "the old token of the same bytes", (), ("mean",)),
+        Method(
+            "script",
+            "drawn around the old tokens of its script, after a copy",
+            (),
+            ("mean",),
+            "Downey et al. 2023, arXiv:2309.04679",
+        ),
         Method("mean", "the mean of all old tokens", (), ()),
+        Method("hf", "drawn as transformers does when it resizes: the mean with almost no spread", (), ()),
+        Method("random", "drawn from N(0, 0.02)", (), ()),
         Method("normal", "drawn from N(mean, std), dimension by dimension", (), ()),
         Method("multivariate", "drawn from N(mean, covariance)", (), (), "Hewitt 2021"),
     )
