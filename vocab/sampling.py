@@ -12,8 +12,8 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError
 
 Kind = Literal["normal", "multivariate", "isotropic"]
-_BLOCK = 64
-_STD_BLOCK = 4096  # keys multiplied together; BLAS rounds a row differently in products of other heights
+_BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
+_STD_BLOCK = 4096
 
 
 @dataclass(frozen=True)
