@@ -13,7 +13,7 @@ import vocab.pipeline
 from align import __version__
 from align.errors import ConvergenceError, InputError, OutputError, UnavailableError, UsageError
 from cli.exit_codes import EXIT_CODES, exit_code, one_line
-from tests.cli.conftest import Material, Run
+from tests.cli.conftest import Material, Run, save_source
 from vocab.methods import METHODS
 
 Command = Callable[..., Run]
@@ -253,14 +253,20 @@ def test_debug_shows_where(cli: Command, material: Material, monkeypatch: pytest
 
 @pytest.mark.parametrize("method", METHODS)
 def test_every_method_can_be_asked_for(cli: Command, material: Material, method: str) -> None:
-    from transformers import AutoModel
+    from transformers import AutoModel, AutoTokenizer
 
-    run = cli(*material.args, "--method", method, "--src-corpus", material.english, "--out", "model")
+    args = [*material.args, "--method", method, "--src-corpus", material.english, "--out", "model"]
+    if "donor" in METHODS[method].needs:
+        save_source(Path("donor"), "bert")
+        at = args.index("--vocab-size")
+        args[at : at + 2] = ["--donor", "donor"]
+    run = cli(*args)
     assert run.code == 0, run.err
     told = json.loads((Path("model") / "transfer.json").read_text(encoding="utf-8"))
     assert method in told["method"]
     model = AutoModel.from_pretrained("model", local_files_only=True)
-    assert model.get_input_embeddings().weight.shape[0] == 420
+    rows = model.get_input_embeddings().weight.shape[0]
+    assert rows == told["tokenizer"]["size"] == len(AutoTokenizer.from_pretrained("model"))
 
 
 def test_the_installed_command(tmp_path: Path) -> None:

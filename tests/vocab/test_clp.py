@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from importlib import import_module
+
 import numba
 import numpy as np
 import pytest
@@ -8,12 +10,12 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.normalize import unit
 from tests.vocab.small_vocabularies import byte_level
-from vocab.methods import clp as module
 from vocab.methods.clp import clp, clp_factors
 from vocab.methods.sparsemax import sparsemax_reference
 from vocab.plan import Origin
 from vocab.tokens import Vocabulary
 
+module = import_module("vocab.methods.clp")  # the package's attribute of that name is the function
 N_NEW, N_SHARED = 20, 30
 
 

@@ -70,7 +70,7 @@ def test_where_the_class_tokenizes_differently_the_file_wins(
     path = _directory(tmp_path, described, "RobertaTokenizer")
     rebuilt = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
     assert rebuilt(_PROBE)["input_ids"] != described.encode(_PROBE).ids  # else this test shows nothing
-    with caplog.at_level(logging.WARNING):
+    with caplog.at_level(logging.WARNING, logger="vocab.loading"):
         loaded = load_tokenizer(path)
     assert loaded(_PROBE)["input_ids"] == described.encode(_PROBE).ids
     assert loaded.mask_token_id == 4

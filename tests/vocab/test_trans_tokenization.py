@@ -170,7 +170,7 @@ def test_rows_of_recorded_counts(name: str, shared_golden: Path) -> None:
             (arrays["values"], arrays["indices"], arrays["indptr"]), shape=(len(tgt), len(src))
         )
         aligned = arrays["kind"] == 0
-    plan = trans_tokenization(src, tgt, counts=counts.T, min_count=0, top=len(src))
+    plan = trans_tokenization(src, tgt, counts=counts.T, sharpen=1.0, min_count=0, top=len(src))
     every4 = name == "target_unigram"
     file = f"{name}.every4.npz" if every4 else f"{name}.npz"
     with np.load(folder / "trans-tokenizers" / file, allow_pickle=False) as arrays:

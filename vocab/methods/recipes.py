@@ -22,6 +22,12 @@ from vocab.tokens import Vocabulary
 # full spread measured worse than the plain mean at every horizon.
 FALLBACK_NOISE = 0.1
 
+_STAGES = {
+    "trans-tokenization": "align the parallel text",
+    "wechsel": "align the word vectors and mix",
+    "ofa": "align the word vectors and mix",
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Kitchen:
@@ -36,7 +42,7 @@ class Kitchen:
 
     def plan(self, method: Method, *, is_fallback: bool = False) -> TransferPlan:
         """The plan of one method, timed as a stage of its own."""
-        with self.progress.stage(method.name):
+        with self.progress.stage(_STAGES.get(method.name, method.name)):
             if method.name == "mean" and is_fallback:
                 return methods.mean(self.source, self.target, noise=FALLBACK_NOISE, seed=self.seed)
             return _RECIPES[method.name](self)
