@@ -85,7 +85,7 @@ def common_interpolation(
             chosen = atoms[indices[part]].astype(np.float64)
             weights[part] = _weights(rows[part].astype(np.float64), chosen, metric, weighting)
     options = {"k": k, "metric": metric, "weighting": weighting, "donor_dim": donor.matrix.shape[1]}
-    return donor.plan(indices, weights, method="common_interpolation", options=options)
+    return donor.plan(indices, weights, method="common-interpolation", options=options)
 
 
 def _nearest(
