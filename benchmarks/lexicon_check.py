@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import gzip
-import os
-from pathlib import Path
 from typing import Any
 
 from align import lexicons  # type: ignore[attr-defined]  # installed from data/lexicons
 from align.errors import UnavailableError
+from benchmarks.shared import read_columns
 
-_SHARED = Path(os.environ.get("VOCAB_TRANSFER_SHARED", Path(__file__).parents[2] / "shared"))
 _DICTIONARY = "data/lexicons/wechsel/en-sw.tsv.gz"
 
 
@@ -59,14 +56,7 @@ def run() -> dict[str, Any]:
     UnavailableError
         The dictionary is not on this machine.
     """
-    file = _SHARED / _DICTIONARY
-    if not file.is_file():
-        raise UnavailableError(
-            "The dictionary to compare with is not here",
-            where=_DICTIONARY,
-            hint="set VOCAB_TRANSFER_SHARED to the folder of evaluation material",
-        )
-    dictionary = set(_pairs(gzip.decompress(file.read_bytes()).decode("utf-8").lower()))
+    dictionary = {(row[0].lower(), row[1].lower()) for row in read_columns(_DICTIONARY) if len(row) >= 2}
     bundled = lexicons.path("en", "sw")
     if bundled is None:
         raise UnavailableError("The bundled English-Swahili lexicon is not installed")

@@ -40,14 +40,14 @@ def source_model() -> Path:
 
 def parallel_text(part: str) -> tuple[list[str], list[str]]:
     """English and Swahili sides of a part of lafand (train, dev, test)."""
-    rows = read_columns(f"parallel/lafand-en-swa/{part}.tsv.gz")
+    rows = read_columns(f"data/parallel/lafand-en-swa/{part}.tsv.gz")
     return [row[0] for row in rows], [row[1] for row in rows]
 
 
 def flores() -> tuple[list[str], list[str]]:
     """English and Swahili sides of the FLORES-200 devtest."""
     english, swahili = (
-        [row[0] for row in read_columns(f"parallel/flores200-devtest/{code}.txt.gz")]
+        [row[0] for row in read_columns(f"data/parallel/flores200-devtest/{code}.txt.gz")]
         for code in ("eng_Latn", "swh_Latn")
     )
     return english, swahili
@@ -76,7 +76,7 @@ def run() -> dict[str, Any]:
 
     rows: list[dict[str, Any]] = [{"method": "untouched model", **measure(source)}]
     train = parallel_text("train")
-    lexicon = shared("lexicons/wechsel/en-sw.tsv.gz")
+    lexicon = shared("data/lexicons/wechsel/en-sw.tsv.gz")
     with tempfile.TemporaryDirectory() as temporary:
         tokenizer: str | None = None
         for method, size in [*((name, VOCAB_SIZE) for name in METHODS), ("trans-tokenization", None)]:

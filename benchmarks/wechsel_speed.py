@@ -25,12 +25,12 @@ from align.fasttext_training import train_fasttext
 from align.lexicon import read_lexicon
 from align.mapping import LinearMap
 from align.vectors import read_vectors
+from benchmarks.shared import shared
 from vocab.methods.wechsel import wechsel
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
 
 _ROOT = Path(__file__).parents[1]
-_SHARED = Path(os.environ.get("VOCAB_TRANSFER_SHARED", _ROOT.parent / "shared"))
 _ROLES = {
     **{f"{role}_token": "<s>" for role in ("bos", "cls")},
     **{f"{role}_token": "</s>" for role in ("eos", "sep")},
@@ -82,6 +82,7 @@ np.save(f"{{folder}}/peer_neighbours.npy", near)
 _OURS = f"""{_COMMON}
 from align.lexicon import read_lexicon
 from align.vectors import read_vectors
+from benchmarks.shared import shared
 from vocab.methods import normal
 from vocab.methods.wechsel import wechsel
 from vocab.tokens import Vocabulary
@@ -158,11 +159,7 @@ def _inputs(folder: Path, settings: dict[str, int]) -> None:
     done = folder / "settings.json"
     if done.is_file() and json.loads(done.read_text()) == settings:
         return
-    data = _SHARED / "data"
-    if not data.is_dir():
-        raise UnavailableError(
-            "The evaluation material is not here", where=data, hint="set VOCAB_TRANSFER_SHARED to its folder"
-        )
+    data = shared("data")
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 

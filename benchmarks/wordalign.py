@@ -7,23 +7,19 @@ peers' figures are read from the table of their recorded runs: the best of all d
 
 from __future__ import annotations
 
-import gzip
-import os
 import re
 import time
-from pathlib import Path
 from typing import Any
 
 import numba
 
-from align.errors import InputError, UnavailableError
+from align.errors import InputError
 from align.evaluation import alignment_error_rate
 from align.wordalign import AlignOptions, Bitext, WordClasses, align
+from benchmarks.shared import read_columns, shared
 
-_SHARED = Path(os.environ.get("VOCAB_TRANSFER_SHARED", Path(__file__).parents[2] / "shared"))
 _PEERS = "golden/wordalign/README.md"
 
-Rows = list[list[str]]
 GoldLinks = list[list[tuple[int, int]]]
 
 # name: training file (or none), gold file, columns to skip in the gold file
@@ -46,14 +42,7 @@ def run() -> dict[str, Any]:
     UnavailableError
         The gold standards are not on this machine.
     """
-    peers_file = _SHARED / _PEERS
-    if not peers_file.is_file():
-        raise UnavailableError(
-            "The gold standards are not here",
-            where=_PEERS,
-            hint="set VOCAB_TRANSFER_SHARED to the folder of evaluation material",
-        )
-    peers = _recorded(peers_file.read_text(encoding="utf-8"))
+    peers = _recorded(shared(_PEERS).read_text(encoding="utf-8"))
     warm, _, _ = Bitext.from_words([["a", "b"]] * 3, [["c", "d"]] * 3)
     start = time.perf_counter()
     align(warm, classes=WordClasses.of_words(["a", "b"], ["c", "d"]))
@@ -92,8 +81,8 @@ def run() -> dict[str, Any]:
 def load(name: str) -> tuple[list[list[str]], list[list[str]], GoldLinks, GoldLinks]:
     """Sentences of both sides (training, then gold) and the sure and possible links of the gold ones."""
     train_file, gold_file, skip = SETS[name]
-    train = _rows(train_file) if train_file else []
-    gold = [row[skip:] for row in _rows(gold_file)]
+    train = read_columns(f"data/alignment/{train_file}") if train_file else []
+    gold = [row[skip:] for row in read_columns(f"data/alignment/{gold_file}")]
     # lines with an empty side are no pairs
     gold = [row for row in gold if row[0].split() and row[1].split()]
     train = [row for row in train if row[0].split() and row[1].split()]
@@ -108,12 +97,6 @@ def load(name: str) -> tuple[list[list[str]], list[list[str]], GoldLinks, GoldLi
         sure.append([(i, j) for kind, i, j in links if kind == "-"])
         possible.append([(i, j) for kind, i, j in links if kind == "p"])
     return src, tgt, sure, possible
-
-
-def _rows(name: str) -> Rows:
-    content = (_SHARED / "data/alignment" / name).read_bytes()
-    text = (gzip.decompress(content) if name.endswith(".gz") else content).decode("utf-8")
-    return [line.split("\t") for line in text.removesuffix("\n").split("\n")]
 
 
 def _recorded(text: str) -> dict[str, dict[str, float]]:

@@ -85,7 +85,7 @@ def test_infinitives_are_dropped_only_beside_their_stem() -> None:
 
 
 def test_check_without_the_dictionary_says_what_to_set(tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(lexicon_check, "_SHARED", tmp_path)
+    monkeypatch.setattr("benchmarks.shared.SHARED", tmp_path)
     with pytest.raises(UnavailableError, match="VOCAB_TRANSFER_SHARED"):
         lexicon_check.run()
 
