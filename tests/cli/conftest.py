@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 import warnings
@@ -54,10 +55,13 @@ def run_command(*args: object) -> int:
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("default")
+        level = logging.getLogger("vocab").level
         try:
             command.main()
         except SystemExit as end:
             return int(end.code or 0)
+        finally:
+            logging.getLogger("vocab").setLevel(level)
     raise AssertionError("the command did not exit")
 
 
