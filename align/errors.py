@@ -51,7 +51,7 @@ class ToolkitError(Exception):
             parts[0] += f" ({', '.join(details)})"
         if self.hint:
             parts.append(self.hint[0].upper() + self.hint[1:])
-        return ". ".join(part.rstrip(".") for part in parts) + "."
+        return " ".join(part if part.endswith((".", "?")) else f"{part}." for part in parts)
 
     def __reduce__(self) -> tuple[object, ...]:
         # keyword-only arguments do not survive the default pickling, and worker processes pickle errors

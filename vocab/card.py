@@ -60,9 +60,9 @@ def provenance(result: TransferResult) -> dict[str, Any]:
 
 def _options(prepared: Prepared) -> dict[str, Any]:
     options = prepared.options.as_json() | {"src": prepared.source.name}
-    tokenizer = prepared.options.named_tokenizer
-    if tokenizer is not None and Path(tokenizer).exists():
-        options["tokenizer"] = Path(tokenizer).resolve().name
+    for key in ("tokenizer", "donor"):
+        if options[key] is not None and Path(options[key]).exists():
+            options[key] = Path(options[key]).resolve().name
     return options
 
 

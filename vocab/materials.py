@@ -204,7 +204,8 @@ def _read_donor(options: TransferOptions, files: list[dict[str, Any]]) -> NDArra
     names = [name for name, tensor in tensors.items() if tensor.role == "input"]
     if not names:
         raise InputError("the donor model has no input embeddings", where=found.path)
-    files.append({"kind": "donor", "name": found.name, "revision": found.revision_sha})
+    name = found.path.resolve().name if found.is_local else found.name
+    files.append({"kind": "donor", "name": name, "revision": found.revision_sha})
     return checkpoint.read(names[0]).float().numpy()
 
 

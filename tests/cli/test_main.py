@@ -259,7 +259,7 @@ def test_every_method_can_be_asked_for(cli: Command, material: Material, method:
     if "donor" in METHODS[method].needs:
         save_source(Path("donor"), "bert")
         at = args.index("--vocab-size")
-        args[at : at + 2] = ["--donor", "donor"]
+        args[at : at + 2] = ["--donor", Path("donor").resolve()]
     run = cli(*args)
     assert run.code == 0, run.err
     told = json.loads((Path("model") / "transfer.json").read_text(encoding="utf-8"))
@@ -267,6 +267,7 @@ def test_every_method_can_be_asked_for(cli: Command, material: Material, method:
     model = AutoModel.from_pretrained("model", local_files_only=True)
     rows = model.get_input_embeddings().weight.shape[0]
     assert rows == told["tokenizer"]["size"] == len(AutoTokenizer.from_pretrained("model"))
+    assert str(Path.cwd()) not in json.dumps(told)
 
 
 def test_the_installed_command(tmp_path: Path) -> None:
