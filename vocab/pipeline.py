@@ -28,8 +28,10 @@ if TYPE_CHECKING:
 
     from vocab.output import WrittenModel
     from vocab.tokenizer_report import TokenizerReport
+    from vocab.training import TrainedTokenizer
 
 _N_EXAMPLES = 12
+_REPORT_LINES = 4096  # figures of more lines differ in the third digit and cost seconds
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,7 +71,7 @@ class TransferResult:
     origins : list of OriginShare
         Rows by origin, weighted by how often the target text uses them too.
     before, after : TokenizerReport or None
-        The old and the new tokenizer on the target text; None where there is no text.
+        The old and the new tokenizer on an even sample of the target text; None where there is no text.
     examples : list of RowExplanation
         Frequent new tokens and the old tokens they are made of.
     decisions : list of Decision
@@ -193,13 +195,15 @@ def execute(prepared: Prepared) -> TransferResult:
     from vocab.tokenizer_report import report
 
     with progress.stage("train the tokenizer" if options.named_tokenizer is None else "load the tokenizer"):
-        tokenizer, after = _target_tokenizer(prepared)
+        tokenizer, trained = _target_tokenizer(prepared)
     target = Vocabulary.of(tokenizer)
-    before, counts = None, np.zeros(len(target), np.int64)
+    before, after, counts = None, None, np.zeros(len(target), np.int64)
     if materials.text:
         with progress.stage("measure the tokenizers"):
-            before = report(prepared.source.tokenizer, materials.text, find_unreachable=False)
-            after = after or report(tokenizer, materials.text)
+            step = -(-len(materials.text) // _REPORT_LINES)
+            sample = materials.text[::step] if trained is None else trained.sample
+            before = report(prepared.source.tokenizer, sample, find_unreachable=False)
+            after = report(tokenizer, sample) if trained is None else trained.report
             counts = np.bincount(
                 np.fromiter((i for ids in target.encode(materials.text) for i in ids), dtype=np.int64),
                 minlength=len(target),
@@ -216,7 +220,7 @@ def execute(prepared: Prepared) -> TransferResult:
     )
 
 
-def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, TokenizerReport | None]:
+def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, TrainedTokenizer | None]:
     from vocab.hub import resolve_tokenizer
     from vocab.loading import load_tokenizer
     from vocab.training import train_tokenizer
@@ -232,7 +236,7 @@ def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, Toke
         prepared.source.tokenizer, prepared.materials.text, vocab_size=options.vocab_size or "auto"
     )
     decisions.add("tokenizer", trained.algorithm, trained.why)
-    return trained.tokenizer, trained.report
+    return trained.tokenizer, trained
 
 
 def _make_plan(prepared: Prepared, target: Vocabulary) -> TransferPlan:

@@ -52,6 +52,8 @@ class TrainedTokenizer:
         One line on how the size was chosen.
     report : TokenizerReport
         Quality on an even sample of the training text, at most 5,000 lines.
+    sample : list of str
+        Lines spread evenly over the training text, which `report` was measured on.
     dropped : tuple of str
         Reserved special tokens of the source that were left behind.
     n_words : int
@@ -65,6 +67,7 @@ class TrainedTokenizer:
     vocab_size: int
     why: str
     report: TokenizerReport
+    sample: list[str]
     dropped: tuple[str, ...]
     n_words: int
     n_merged_words: int
@@ -182,6 +185,7 @@ def train_tokenizer(
         len(ids),
         _why(asked, limit, len(ids), int(merges.counts[size - n_base - 1]), text),
         report(tokenizer, chunks.sample),
+        chunks.sample,
         tuple(dropped),
         len(words),
         count_merged_by_accents(pipeline, chunks),
