@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from typing import Any
@@ -13,7 +14,7 @@ from transformers import AutoModelForMaskedLM, AutoTokenizer
 
 from vocab import demo
 
-# none of these are in the training text
+# whole, none of these is in the training text
 SENTENCES = [
     "The teacher walked slowly to the old house at the end of the village.",
     "My brother gave me a cup of water because I was very tired.",
@@ -31,6 +32,11 @@ def tokenizer() -> Any:
 @pytest.fixture(scope="module")
 def model() -> Any:
     return AutoModelForMaskedLM.from_pretrained(demo.path(), dtype=torch.float32).eval()
+
+
+@pytest.fixture(scope="module")
+def training() -> dict[str, Any]:
+    return json.loads((demo.path() / "training.json").read_text())
 
 
 def ranks(model: Any, tokenizer: Any, sentence: str) -> list[str]:
@@ -125,17 +131,20 @@ def test_loss_is_far_below_chance(tokenizer: Any, model: Any) -> None:
         with torch.no_grad():
             logits = model(input_ids=batch).logits[torch.arange(len(places)), places]
         losses.append(torch.nn.functional.cross_entropy(logits, ids[places]).item())
-    assert np.mean(losses) < 0.6 * math.log(len(tokenizer))
+    assert np.mean(losses) < 0.5 * math.log(len(tokenizer))
 
 
 @pytest.mark.parametrize(
     ("sentence", "plausible"),
     [
-        ("He opened the<mask> and went in.", {"Ġdoor", "Ġhouse", "Ġgate", "Ġroom"}),
+        ("He opened the <mask> and went in.", {"Ġdoor"}),
+        ("The <mask> is shining in the sky.", {"Ġsun", "Ġmoon"}),
+        ("They <mask> bread and drank water.", {"Ġate"}),
+        ("He has three <mask>.", {"Ġyears", "Ġchildren"}),
     ],
 )
 def test_fills_an_easy_mask(model: Any, tokenizer: Any, sentence: str, plausible: set[str]) -> None:
-    assert plausible & set(ranks(model, tokenizer, sentence)[:20])
+    assert plausible <= set(ranks(model, tokenizer, sentence)[:20])
 
 
 @pytest.mark.parametrize(
@@ -150,4 +159,13 @@ def test_fills_an_easy_mask(model: Any, tokenizer: Any, sentence: str, plausible
 def test_embeddings_mean_something(tokenizer: Any, model: Any, word: str, near: str, far: str) -> None:
     rows = model.get_input_embeddings().weight.detach()[tokenizer.convert_tokens_to_ids([word, near, far])]
     similarity = torch.nn.functional.cosine_similarity(rows[:1], rows[1:])
-    assert similarity[0] > similarity[1] + 0.1
+    assert similarity[0] > similarity[1] + 0.3
+
+
+def test_record_of_the_training(tokenizer: Any, training: dict[str, Any]) -> None:
+    curve = training["curve"]
+    assert [point["step"] for point in curve] == sorted(point["step"] for point in curve)
+    assert curve[-1]["step"] == training["options"]["steps"]
+    assert training["final"]["validation_loss"] < curve[0]["validation_loss"] - 3
+    assert training["options"]["vocab_size"] == len(tokenizer)
+    assert training["final"]["uniform_loss"] == pytest.approx(math.log(len(tokenizer)), abs=1e-3)
