@@ -21,7 +21,7 @@ import torch
 from transformers import RobertaConfig, RobertaForMaskedLM, RobertaTokenizerFast
 from transformers.utils.logging import disable_progress_bar
 
-from align.errors import InputError
+from align.errors import InputError, UsageError
 from benchmarks.demo_text import (
     BIBLES,
     BOS,
@@ -195,6 +195,8 @@ def save(
 
 def train(options: Options, shared: Path, out: Path) -> dict[str, Any]:
     """Train, writing a usable model at every tenth of the way; returns what training.json holds."""
+    if options.steps < 10:
+        raise UsageError("too few steps", got=options.steps, wanted="at least 10", where="--steps")
     start = time.perf_counter()
     docs = documents(shared)
     held_out = {key: texts for key, texts in docs.items() if is_held_out(key)}
@@ -215,7 +217,8 @@ def train(options: Options, shared: Path, out: Path) -> dict[str, Any]:
         optimizer,
         options.learning_rate,
         total_steps=options.steps,
-        pct_start=options.warmup,
+        # a first phase of one step has no length, and the schedule divides by it
+        pct_start=max(options.warmup, 2 / options.steps),
         cycle_momentum=False,
     )
     record: dict[str, Any] = {

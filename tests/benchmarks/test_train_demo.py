@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import gzip
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from transformers import AutoModelForMaskedLM, AutoTokenizer
 
-from align.errors import InputError
+from align.errors import InputError, UsageError
 from benchmarks import demo_text, train_demo
 
 NOUNS = ("house", "river", "father", "garden", "horse", "letter")
 TINY = train_demo.Options(
-    steps=6,
+    steps=20,
     vocab_size=290,
     hidden_size=16,
     layers=1,
@@ -60,6 +61,11 @@ def test_writes_a_model_that_opens_and_is_the_same_twice(shared: Path, tmp_path:
 def test_a_missing_text_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"eng\.tsv\.gz"):
         demo_text.documents(tmp_path)
+
+
+def test_too_few_steps(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--steps"):
+        train_demo.train(replace(TINY, steps=1), tmp_path, tmp_path)
 
 
 def test_rows_hold_whole_documents_in_order(shared: Path) -> None:
