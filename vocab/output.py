@@ -180,6 +180,7 @@ def write_model_directory(
     pad_to_multiple_of: int | None = None,
     link: bool = False,
     probe_texts: Sequence[str] = (),
+    device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> WrittenModel:
     """Apply a plan to a model directory and write the finished new one.
@@ -203,6 +204,8 @@ def write_model_directory(
         See :func:`vocab.checkpoint.rewrite_checkpoint`.
     probe_texts : sequence of str
         Texts in the target language for the check.
+    device : str
+        Where the check runs the model, ``cpu`` or ``cuda``.
 
     Raises
     ------
@@ -236,6 +239,7 @@ def write_model_directory(
             digests,
             n_rows=model.n_rows,
             texts=probe_texts,
+            device=device,
             trust_remote_code=trust_remote_code,
         )
         _write_provenance(folder, provenance, model, verification)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from align.errors import UsageError
+from align.errors import UnavailableError, UsageError
 from vocab.languages import Language, language
 from vocab.materials import Materials, gather
 from vocab.methods import Need, choose_method
@@ -55,6 +55,7 @@ class Prepared:
     tgt_lang: Language
     materials: Materials
     method: Expression
+    device: str
     decisions: Decisions
     progress: Progress
 
@@ -116,6 +117,7 @@ class TransferResult:
                 dtype=None if options.dtype == "keep" else options.dtype,
                 pad_to_multiple_of=options.pad_to_multiple_of,
                 probe_texts=self.prepared.materials.text[:8],
+                device=self.prepared.device,
                 trust_remote_code=options.trust_remote_code,
             )
 
@@ -148,7 +150,10 @@ def prepare(
         materials = gather(options, src_lang, tgt_lang, decisions=decisions, progress=progress)
     given = _given(materials)
     if method is None:
-        chosen, why = choose_method(given)
+        # vectors that were given say more than sentence pairs that were not
+        is_bundled = options.parallel is None and not options.parallel_tsv
+        usable = given - {"parallel"} if is_bundled and "vectors" in given else given
+        chosen, why = choose_method(usable)
         method = parse_expression(chosen.name)
         decisions.add("method", chosen.name, why)
     missing = [need for need in method.needs if need not in given and not _trainable(need, materials)]
@@ -158,7 +163,8 @@ def prepare(
             got=", ".join(sorted(given)) or "neither parallel text, vectors nor lexicon",
             hint=_HOW_TO_GIVE[missing[0]],
         )
-    return Prepared(options, source, src_lang, tgt_lang, materials, method, decisions, progress)
+    device = _device(options, decisions)
+    return Prepared(options, source, src_lang, tgt_lang, materials, method, device, decisions, progress)
 
 
 _HOW_TO_GIVE: Mapping[Need, str] = {
@@ -168,6 +174,21 @@ _HOW_TO_GIVE: Mapping[Need, str] = {
     "text": "pass --corpus FILE",
     "donor": "pass --donor MODEL, one that speaks the target tokenizer",
 }
+
+
+def _device(options: TransferOptions, decisions: Decisions) -> str:
+    import torch
+
+    has_gpu = torch.cuda.is_available()
+    if options.device == "cuda" and not has_gpu:
+        raise UnavailableError(
+            "there is no GPU that torch can use", got="--device cuda", hint="drop the flag"
+        )
+    if options.device != "auto":
+        return options.device
+    found = "cuda" if has_gpu else "cpu"
+    decisions.add("device", found, "a GPU was found" if has_gpu else "torch found no GPU")
+    return found
 
 
 def _given(materials: Materials) -> set[Need]:

@@ -332,13 +332,16 @@ class TransferPlan:
         return differing_rows(self, other, atol=atol)
 
     def row_id(self, token: str | int) -> int:
-        """Id of a new token, given as id, exact string, or text without its word-start mark."""
+        """Id of a new token, given as id, as text without its word-start mark, or as exact string.
+
+        ``kazi`` is the word ``Ġkazi`` or ``▁kazi`` where there is one, and the continuation only where not.
+        """
         if not isinstance(token, str):
             if not 0 <= token < self.n_tgt:
                 raise InputError("no such token id", got=token, wanted=f"0 to {self.n_tgt - 1}")
             return int(token)
         spelled = "".join(BYTE_TO_CHAR[byte] for byte in token.encode(errors="surrogateescape"))
-        for spelling in (token, f"Ġ{spelled}", f"▁{token}", f"##{token}", spelled):
+        for spelling in (f"Ġ{spelled}", f"▁{token}", token, f"##{token}", spelled):
             if spelling in self._tgt_ids:
                 return self._tgt_ids[spelling]
         raise InputError(

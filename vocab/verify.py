@@ -50,6 +50,7 @@ def verify_directory(
     *,
     n_rows: int,
     texts: Sequence[str] = (),
+    device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> Verification:
     """Reload tokenizer and model from `folder` and compare them with what was to be written.
@@ -68,6 +69,8 @@ def verify_directory(
         Rows of the new matrices.
     texts : sequence of str
         Probe texts besides the built-in ones.
+    device : str
+        Where the forward pass runs, ``cpu`` or ``cuda``.
 
     Raises
     ------
@@ -92,7 +95,7 @@ def verify_directory(
     forward = _reason_not_to_load(checkpoint, layout)
     if not forward:
         model = _check_loading(folder, layout, checkpoint, digests, trust_remote_code=trust_remote_code)
-        _check_forward(model, reloaded, probes, folder, n_rows=n_rows)
+        _check_forward(model, reloaded, probes, folder, n_rows=n_rows, device=device)
         forward = "passed"
     return Verification(n_rows, len(digests), len(probes), _round_trip(reloaded, probes), forward)
 
@@ -236,20 +239,21 @@ def _check_forward(
     folder: Path,
     *,
     n_rows: int,
+    device: str,
 ) -> None:
     import torch
 
-    model = model.eval().float()
+    model = model.eval().float().to(device)
     config = model.config.get_text_config()
     has_head = model.get_output_embeddings() is not None
     # one short pass is enough to meet a wrong shape or a value that is not finite
     ids = [i for text in reversed(probes) for i in tokenizer(text).input_ids][:_MAX_TOKENS] or [0]
-    inputs: dict[str, torch.Tensor] = {"input_ids": torch.tensor([ids])}
+    inputs: dict[str, torch.Tensor] = {"input_ids": torch.tensor([ids], device=device)}
     if model.config.is_encoder_decoder:
         keys = ("decoder_start_token_id", "bos_token_id", "pad_token_id")
         values = (getattr(config, key, None) for key in keys)
         start = next((value for value in values if isinstance(value, int)), ids[0])
-        inputs["decoder_input_ids"] = torch.tensor([[start]])
+        inputs["decoder_input_ids"] = torch.tensor([[start]], device=device)
     try:
         with torch.inference_mode():
             output = model(**inputs)

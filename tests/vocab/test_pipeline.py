@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,12 @@ import pytest
 
 import vocab
 import vocab.methods
-from align.errors import InputError, UsageError
+from align.errors import InputError, UnavailableError, UsageError
 from tests.cli.conftest import Material, make_material, save_source
 from tests.vocab.conftest import build_model, train
 from vocab import TransferOptions, transfer, transfer_model
 from vocab.methods import METHODS, choose_method
-from vocab.pipeline import TransferResult, loaded_source
+from vocab.pipeline import TransferResult, loaded_source, prepare
 from vocab.plan import Origin, TransferPlan
 from vocab.progress import Progress
 from vocab.tokens import Vocabulary
@@ -323,3 +324,16 @@ def test_the_copy_of_a_model_in_memory_goes_with_it() -> None:
     del source
     gc.collect()
     assert not folder.exists()
+
+
+def test_the_device_is_decided_and_said(material: Material, lines: tuple[list[str], list[str]]) -> None:
+    import torch
+
+    options = TransferOptions(src=str(material.source), parallel=lines, vocab_size=420)
+    prepared = prepare(options)
+    wanted = "cuda" if torch.cuda.is_available() else "cpu"
+    assert prepared.device == wanted
+    assert [decision.value for decision in prepared.decisions.made if decision.what == "device"] == [wanted]
+    if wanted == "cpu":
+        with pytest.raises(UnavailableError, match="no GPU"):
+            prepare(replace(options, device="cuda"))

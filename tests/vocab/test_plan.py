@@ -230,3 +230,17 @@ def test_sampled_part_equals_the_sampler() -> None:
     np.testing.assert_array_equal(
         plan.apply(E)[drawn], sampled_rows(E, plan.sampling, drawn).astype(np.float32)
     )
+
+
+def test_row_id_prefers_the_word_to_its_continuation() -> None:
+    tokens = ("kazi", "Ġkazi", "##ri", "ni")
+    plan = TransferPlan.from_entries(
+        [0, 1, 2, 3],
+        [0, 0, 0, 0],
+        [1.0] * 4,
+        Origin.MAPPED,
+        src_tokens=("work",),
+        tgt_tokens=tokens,
+        method="m",
+    )
+    assert [plan.row_id(token) for token in ("kazi", "Ġkazi", "ri", "ni")] == [1, 1, 2, 3]

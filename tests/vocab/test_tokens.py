@@ -23,7 +23,8 @@ from tests.vocab.tokenizer_families import (
 from vocab.tokens import BYTE_TO_CHAR, CHAR_TO_BYTE, Vocabulary, backend, spelled_bytes
 
 # U+2581 is SentencePiece's own mark for a space, so those tokenizers cannot tell the two apart
-ANY = st.text(st.characters(codec="utf-8", exclude_characters="▁"), min_size=1, max_size=25)
+# text that spells a special token becomes that token, so no "<"
+ANY = st.text(st.characters(codec="utf-8", exclude_characters="▁<"), min_size=1, max_size=25)
 LETTERS_ONLY = st.text(LETTERS, min_size=1, max_size=25)
 # WordPiece knows a letter after another only where it has seen it there
 BEGINNINGS = sorted({word[:n] for s in SENTENCES for word in s.split() for n in range(1, len(word) + 1)})
