@@ -10,17 +10,18 @@ if TYPE_CHECKING:
     from vocab.pipeline import Prepared
 
 _SAMPLE = 2000
-# Seconds per million cells of the alignment (all iterations, one thread) and per million words of tokenizer
+# Seconds per million cells of the alignment (all iterations, two threads) and per million words of tokenizer
 # training, read off `python -m benchmarks stages`; other machines differ by a factor, not by an order.
-_ALIGN_S_PER_MCELL = 1.0
-_TRAIN_S_PER_MWORD = 8.0
+_ALIGN_S_PER_MCELL = 0.4
+_ALIGN_BYTES_PER_CELL = 12
+_TRAIN_S_PER_MWORD = 4.0
 
 
 def estimate(prepared: Prepared) -> dict[str, Any]:
     """Sizes, and rough time and memory, of a prepared transfer.
 
-    Sentence lengths are taken from an even sample of the pairs under the source tokenizer on both sides,
-    which overstates the target's length before it has a tokenizer of its own.
+    Sentence lengths are those of an even sample of the pairs: tokens of the source tokenizer, and 1.4 tokens
+    a word on the target side, whose tokenizer is not trained yet.
     """
     materials, source = prepared.materials, prepared.source
     n_words = sum(len(line.split()) for line in materials.text)
@@ -43,5 +44,5 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
         tgt_words = [len(line.split()) for line in materials.parallel.tgt[::step]]
         cells = sum(len(ids) * words * 1.4 for ids, words in zip(src, tgt_words, strict=True)) * step
         seconds += cells / 1e6 * _ALIGN_S_PER_MCELL
-        memory += cells * 16 / 1e6
+        memory += cells * _ALIGN_BYTES_PER_CELL / 1e6
     return figures | {"about_seconds": round(seconds), "about_memory_mb": round(memory)}
