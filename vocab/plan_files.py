@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import scipy.sparse as sp
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from align.errors import InputError
 from vocab.plan import TransferPlan
@@ -41,7 +41,7 @@ def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
         "src_tokens": plan.src_tokens,
         "tgt_tokens": plan.tgt_tokens,
     }
-    save_file(arrays, folder / ARRAYS)
+    (folder / ARRAYS).write_bytes(save(arrays))  # save_file would hide the file from other users
     (folder / FACTS).write_text(
         json.dumps(facts, ensure_ascii=False, sort_keys=True) + "\n", encoding="utf-8"
     )
