@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import json
 import math
-import os
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -41,8 +40,7 @@ from benchmarks.demo_text import (
     train_tokenizer,
 )
 from benchmarks.record import machine
-
-SHARED = Path(os.environ.get("VOCAB_TRANSFER_SHARED", Path(__file__).parents[2] / "shared"))
+from benchmarks.shared import SHARED
 
 
 @dataclass(frozen=True)
