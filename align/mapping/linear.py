@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
+from align.mapping.bilingual import BilingualMap
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,3 +52,15 @@ class LinearMap:
             raise InputError("rows do not fit the map", got=rows.shape, wanted=f"(n, {len(self.matrix)})")
         with threadpool_limits(1, user_api="blas"):  # the same bits for any number of threads
             return rows @ self.matrix.astype(rows.dtype)
+
+    def bilingual(self) -> BilingualMap:
+        """The same map as a pair: the target side stays as it is."""
+        return BilingualMap(
+            self.matrix,
+            None,
+            self.method,
+            self.n_pairs,
+            converged=self.converged,
+            n_iter=self.n_iter,
+            history=self.history,
+        )
