@@ -1,4 +1,4 @@
-"""Measures of quality against a gold standard."""
+"""Alignment error rate: word links against a gold standard."""
 
 from __future__ import annotations
 

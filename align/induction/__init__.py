@@ -1,0 +1,5 @@
+"""Bilingual lexicon induction: translations of words from two spaces of vectors."""
+
+from align.induction.translations import Translations
+
+__all__ = ["Translations"]
