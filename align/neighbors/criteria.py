@@ -1,0 +1,395 @@
+"""Retrieval criteria that correct for hubs: CSLS, inverted softmax, inverted nearest neighbours, mutual pairs.
+
+CSLS and the inverted softmax order the candidates y of a query x by ``cos(x, y) + b(y)``, with a number b for
+every candidate. So each is one exact :func:`~align.neighbors.exact.top_k` with a bias, and what remains is to
+find b from all of the source space.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numba as nb
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from align.errors import InputError, UsageError
+from align.neighbors.exact import Neighbors, top_k
+from align.normalize import unit
+
+_BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 4096
+_RANKED_ROWS = 4096
+
+Method = Literal["nn", "csls", "isf", "invnn"]
+
+
+def mean_top_k(
+    queries: NDArray[np.floating], candidates: NDArray[np.floating], k: int = 10
+) -> NDArray[np.float32]:
+    """Mean cosine of every query with its k nearest candidates: the neighbourhood term r of CSLS.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (n_queries, dim)
+    candidates : ndarray, shape (n_candidates, dim)
+    k : int
+        With fewer candidates than k, the mean is over all of them.
+
+    Returns
+    -------
+    ndarray of float32, shape (n_queries,)
+
+    Notes
+    -----
+    Cost and errors are those of :func:`~align.neighbors.exact.top_k`.
+    """
+    return top_k(queries, candidates, k).scores.mean(axis=1, dtype=np.float64).astype(np.float32)
+
+
+def csls(
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    k: int = 1,
+    *,
+    neighborhood: int = 10,
+    src_space: NDArray[np.floating] | None = None,
+    src_density: NDArray[np.floating] | None = None,
+    tgt_density: NDArray[np.floating] | None = None,
+) -> Neighbors:
+    """The k candidates with the best cross-domain similarity local scaling for every query.
+
+    ``2 cos(x, y) - r_T(x) - r_S(y)``: r_T(x) is the mean cosine of x with its `neighborhood` nearest
+    candidates, r_S(y) that of y with its nearest rows of the source space.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (n_queries, dim)
+        Mapped source vectors.
+    candidates : ndarray, shape (n_candidates, dim)
+    k : int
+    neighborhood : int
+        Neighbours in a mean. Unused where both densities are given.
+    src_space : ndarray, shape (n_src, dim), optional
+        The whole mapped source space, where `queries` are some of its rows; `queries` itself by default.
+    src_density : ndarray, shape (n_queries,), optional
+        r_T of the queries, ``mean_top_k(queries, candidates)`` by default.
+    tgt_density : ndarray, shape (n_candidates,), optional
+        r_S of the candidates, ``mean_top_k(candidates, src_space)`` by default.
+
+    Returns
+    -------
+    Neighbors
+        Ordered exactly by ``cos(x, y) - r_S(y) / 2``, equal ones by the lower index.
+
+    Raises
+    ------
+    InputError, UsageError
+        As :func:`~align.neighbors.exact.top_k`, and for densities of another length.
+
+    Notes
+    -----
+    Time is that of three products ``n_queries x n_candidates x dim``, one of them with all of the source
+    space, and of one where both densities are given. Memory as for ``top_k``.
+
+    References
+    ----------
+    Conneau et al. (2018), "Word translation without parallel data", arXiv:1710.04087, equation 7.
+    """
+    if src_density is None:
+        src_density = mean_top_k(queries, candidates, neighborhood)
+    if tgt_density is None:
+        tgt_density = mean_top_k(candidates, queries if src_space is None else src_space, neighborhood)
+    if src_density.shape != (len(queries),) or tgt_density.shape != (len(candidates),):
+        raise InputError(
+            "densities do not fit",
+            got=f"{src_density.shape}, {tgt_density.shape}",
+            wanted=f"{(len(queries),)}, {(len(candidates),)}",
+        )
+    half = top_k(queries, candidates, k, bias=-tgt_density.astype(np.float32) / 2)
+    scores = 2 * half.scores - src_density.astype(np.float32)[:, None]
+    return Neighbors(half.indices, scores)
+
+
+def inverted_softmax(
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    k: int = 1,
+    *,
+    beta: float = 10.0,
+    src_space: NDArray[np.floating] | None = None,
+    sample: int | None = None,
+    seed: int = 0,
+) -> Neighbors:
+    """The k candidates that are most probably translated back to the query.
+
+    ``log P(x | y) = beta cos(x, y) - log sum_x' exp(beta cos(x', y))`` with the sum over the source space.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (n_queries, dim)
+    candidates : ndarray, shape (n_candidates, dim)
+    k : int
+    beta : float
+        Inverse temperature.
+    src_space : ndarray, shape (n_src, dim), optional
+        The whole mapped source space; `queries` by default.
+    sample : int, optional
+        Sum over that many source rows, drawn without replacement by `seed`, instead of all.
+    seed : int
+
+    Returns
+    -------
+    Neighbors
+        Scores are ``log P(x | y)``.
+
+    Raises
+    ------
+    InputError, UsageError
+        As :func:`~align.neighbors.exact.top_k`; for a beta or a sample that is not positive.
+
+    Notes
+    -----
+    Time is that of two float32 matrix products and of ``n_src n_candidates`` exponentials, sums in float64 in
+    fixed blocks on one BLAS thread. Memory beyond the inputs: 48 MiB.
+
+    References
+    ----------
+    Smith et al. (2017), "Offline bilingual word vectors, orthogonal transformations and the inverted
+    softmax", arXiv:1702.03859, equation 10.
+    """
+    if not beta > 0 or not np.isfinite(beta):
+        raise UsageError("beta is not positive", got=beta, wanted="beta > 0")
+    sources = queries if src_space is None else src_space
+    if sample is not None:
+        if sample < 1:
+            raise UsageError("the sample is not positive", got=sample, wanted="sample >= 1")
+        chosen = np.random.default_rng(seed).permutation(len(sources))[:sample]
+        sources = sources[np.sort(chosen)]
+    if sources.ndim != 2 or candidates.ndim != 2 or sources.shape[1] != candidates.shape[1]:
+        raise InputError("spaces differ in width", got=f"{sources.shape}, {candidates.shape}")
+    logs = _log_sums(unit(np.asarray(candidates, np.float32)), unit(np.asarray(sources, np.float32)), beta)
+    found = top_k(queries, candidates, k, bias=(-logs / beta).astype(np.float32))
+    return Neighbors(found.indices, (beta * found.scores).astype(np.float32))
+
+
+def _log_sums(Y: NDArray[np.float32], X: NDArray[np.float32], beta: float) -> NDArray[np.float64]:
+    """``log sum_x exp(beta x.y)`` for every row y; exponents are of cosines, so beta itself bounds them."""
+    logs = np.empty(len(Y), np.float64)
+    with threadpool_limits(1, user_api="blas"):  # the same bits for any number of threads
+        for start in range(0, len(Y), _BLOCK_ROWS):
+            block = Y[start : start + _BLOCK_ROWS]
+            sums = np.zeros(len(block), np.float64)
+            for first in range(0, len(X), _BLOCK_COLUMNS):
+                P = block @ X[first : first + _BLOCK_COLUMNS].T
+                P -= 1
+                P *= np.float32(beta)
+                np.exp(P, out=P)
+                sums += P.sum(axis=1, dtype=np.float64)
+            # far from all sources at a large beta, the sum underflows to what float64 can hold
+            logs[start : start + _BLOCK_ROWS] = np.log(np.maximum(sums, 1e-300)) + beta
+    return logs
+
+
+def inverted_nearest(
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    k: int = 1,
+    *,
+    src_space: NDArray[np.floating] | None = None,
+    src_rows: NDArray[np.integer] | None = None,
+    max_rank: int = 100,
+) -> Neighbors:
+    """The k candidates among whose own neighbours the query stands highest (globally corrected retrieval).
+
+    The rank of x for y is the number of source rows with a larger cosine with y. Candidates are ordered by
+    rank, then by cosine, then by index; ranks from `max_rank` on count as equal.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (n_queries, dim)
+    candidates : ndarray, shape (n_candidates, dim)
+    k : int
+    src_space : ndarray, shape (n_src, dim), optional
+        The whole mapped source space; `queries` by default.
+    src_rows : ndarray of int, shape (n_queries,), optional
+        Where in `src_space` each query stands; needed with `src_space`.
+    max_rank : int
+        With n_src or more, every rank is told apart.
+
+    Returns
+    -------
+    Neighbors
+        Scores are cosines: they do not fall along a row.
+
+    Raises
+    ------
+    InputError, UsageError
+        As :func:`~align.neighbors.exact.top_k`; for a `max_rank` below 1 or rows that are not there.
+
+    Notes
+    -----
+    Time is that of the product both ways and ``n_candidates max_rank`` insertions. Memory beyond the inputs:
+    12 bytes for each of 4096 x max_rank neighbours, and unit copies.
+
+    References
+    ----------
+    Dinu et al. (2015), "Improving zero-shot learning by mitigating the hubness problem", arXiv:1412.6568.
+    """
+    if max_rank < 1:
+        raise UsageError("max_rank is not positive", got=max_rank, wanted="max_rank >= 1")
+    # whoever is left out of the ranked lists is found among the 2 k nearest: k of them are ranked at most
+    near = top_k(queries, candidates, 2 * k)
+    k = min(k, len(candidates))
+    sources = queries if src_space is None else src_space
+    rows = np.arange(len(queries)) if src_space is None else src_rows
+    if rows is None or rows.shape != (len(queries),):
+        raise UsageError("src_space is given without the rows of the queries in it", wanted=(len(queries),))
+    if len(rows) == 0:
+        return Neighbors(near.indices[:, :k], near.scores[:, :k])
+    distinct, places = np.unique(rows, return_inverse=True)
+    if distinct[0] < 0 or distinct[-1] >= len(sources):
+        raise InputError("src_rows point outside of src_space", wanted=f"0 to {len(sources) - 1}")
+    slots = np.full(len(sources), -1, np.int64)
+    slots[distinct] = np.arange(len(distinct))
+    shape = (len(distinct), k)
+    indices, scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
+    ranks = np.full(shape, max_rank, np.int64)
+    for start in range(0, len(candidates), _RANKED_ROWS):
+        back = top_k(candidates[start : start + _RANKED_ROWS], sources, max_rank)
+        _offer(back.indices, back.scores, start, slots, indices, scores, ranks)
+    indices, scores = indices[places], scores[places]
+    _complete(near.indices, near.scores, indices, scores)
+    return Neighbors(indices, scores)
+
+
+@nb.njit(cache=True)
+def _offer(
+    sources: NDArray[np.int64],
+    cosines: NDArray[np.float32],
+    start: int,
+    slots: NDArray[np.int64],
+    indices: NDArray[np.int64],
+    scores: NDArray[np.float32],
+    ranks: NDArray[np.int64],
+) -> None:
+    """Insert candidates ``start + row``, in rising order, into the lists of the sources they are near to."""
+    k = indices.shape[1]
+    for row in range(sources.shape[0]):
+        rank = 0
+        for n in range(sources.shape[1]):
+            score = cosines[row, n]
+            if n > 0 and score < cosines[row, n - 1]:
+                rank = n
+            slot = slots[sources[row, n]]
+            if slot < 0:
+                continue
+            at = k
+            while at > 0 and (
+                ranks[slot, at - 1] > rank or (ranks[slot, at - 1] == rank and scores[slot, at - 1] < score)
+            ):
+                at -= 1
+            for i in range(k - 1, at, -1):
+                indices[slot, i], scores[slot, i] = indices[slot, i - 1], scores[slot, i - 1]
+                ranks[slot, i] = ranks[slot, i - 1]
+            if at < k:
+                indices[slot, at], scores[slot, at], ranks[slot, at] = start + row, score, rank
+
+
+@nb.njit(cache=True)
+def _complete(
+    near: NDArray[np.int64],
+    cosines: NDArray[np.float32],
+    indices: NDArray[np.int64],
+    scores: NDArray[np.float32],
+) -> None:
+    """Fill lists that are not full with the nearest candidates that are not in them."""
+    k = indices.shape[1]
+    for row in range(indices.shape[0]):
+        size = 0
+        while size < k and indices[row, size] >= 0:
+            size += 1
+        n_ranked = size
+        for n in range(near.shape[1]):
+            if size == k:
+                break
+            new = True
+            for i in range(n_ranked):
+                new = new and indices[row, i] != near[row, n]
+            if new:
+                indices[row, size], scores[row, size] = near[row, n], cosines[row, n]
+                size += 1
+
+
+def mutual(forward: Neighbors, backward: Neighbors) -> NDArray[np.int64]:
+    """Pairs that are each other's best neighbour.
+
+    Parameters
+    ----------
+    forward : Neighbors
+        Of the source rows among the targets.
+    backward : Neighbors
+        Of the target rows among the sources.
+
+    Returns
+    -------
+    ndarray of int64, shape (n_pairs, 2)
+        Source and target row, by rising source row.
+    """
+    best = forward.indices[:, 0]
+    if len(best) and (best.max() >= len(backward.indices)):
+        raise InputError("the two directions do not fit", got=len(backward.indices), wanted="all targets")
+    src = np.arange(len(best))
+    kept = backward.indices[best, 0] == src
+    return np.stack([src[kept], best[kept]], axis=1)
+
+
+def retrieve(
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    k: int = 10,
+    *,
+    method: Method = "csls",
+    src_space: NDArray[np.floating] | None = None,
+    src_rows: NDArray[np.integer] | None = None,
+    neighborhood: int = 10,
+    beta: float = 10.0,
+) -> Neighbors:
+    """The k best candidates for every query by the criterion named.
+
+    Parameters
+    ----------
+    queries : ndarray, shape (n_queries, dim)
+    candidates : ndarray, shape (n_candidates, dim)
+    k : int
+    method : {"nn", "csls", "isf", "invnn"}
+        :func:`~align.neighbors.exact.top_k` by cosine, :func:`csls`, :func:`inverted_softmax` or
+        :func:`inverted_nearest`.
+    src_space : ndarray, shape (n_src, dim), optional
+        The whole mapped source space, for all but ``"nn"``; `queries` by default.
+    src_rows : ndarray of int, shape (n_queries,), optional
+        Where in it each query stands, for ``"invnn"``.
+    neighborhood : int
+        For ``"csls"``.
+    beta : float
+        For ``"isf"``.
+
+    Returns
+    -------
+    Neighbors
+        Scores are those of the criterion.
+
+    Raises
+    ------
+    InputError, UsageError
+        As the criteria; for an unknown one.
+    """
+    if method == "nn":
+        return top_k(queries, candidates, k)
+    if method == "csls":
+        return csls(queries, candidates, k, neighborhood=neighborhood, src_space=src_space)
+    if method == "isf":
+        return inverted_softmax(queries, candidates, k, beta=beta, src_space=src_space)
+    if method == "invnn":
+        return inverted_nearest(queries, candidates, k, src_space=src_space, src_rows=src_rows)
+    raise UsageError("unknown retrieval", got=method, wanted="nn, csls, isf or invnn")
