@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.wordalign.bitext import Bitext
+from align.wordalign.diagonal import diagonal_posteriors
 from align.wordalign.hmm import hmm_posteriors
 from align.wordalign.ibm1 import ibm1_posteriors
 from align.wordalign.pairs import PairTable
@@ -33,8 +34,9 @@ class Parameters:
         p(t | NULL) and p(s | NULL).
     null_prob : float
         Prior probability that a word comes from NULL.
-    jumps : float64 array, shape (2, 2 * max_len + 1), or (2, 0) for Model 1
-        Jump distribution of each direction.
+    jumps : float64 array, shape (2, 2 * max_len + 1), (2, 2) or (2, 0)
+        Jump distribution of each direction for the HMM, the tension (in column 0) for the diagonal model,
+        nothing for Model 1.
     """
 
     table: NDArray[np.float32]
@@ -56,7 +58,8 @@ class Expectation:
     counts : float32 array, shape (n_rows, 2) for independent directions, else (n_rows, 1)
     null_tgt, null_src : float64 arrays, shapes (n_tgt_types,) and (n_src_types,)
         Expected count of each type with NULL: what its links leave over.
-    jumps : float64 array, as in Parameters; zero for MEAN, which nothing is estimated from
+    jumps : float64 array, as in Parameters
+        Expected number of each jump (zero for MEAN, which nothing is estimated from), or summed features.
     log_likelihood : float64 array, shape (2,)
         Of each direction, before any product or mean is formed.
     links : tuple of four arrays
@@ -229,6 +232,10 @@ def _block_posteriors(
                     nulls[i] = null_src[src_ids[src + i]]
             if jumps.shape[1] == 0:
                 value = ibm1_posteriors(emit, nulls, n_gen, n_from, null_prob, post)
+            elif jumps.shape[1] == 2:
+                value = diagonal_posteriors(
+                    emit, nulls, n_gen, n_from, null_prob, jumps[direction, 0], post, jump_counts[direction]
+                )
             else:
                 value = hmm_posteriors(
                     emit, nulls, n_gen, n_from, null_prob, jumps[direction], scratch, post,
