@@ -1,7 +1,24 @@
 """Linear maps between embedding spaces, one file a family."""
 
 from align.mapping.bilingual import BilingualMap
+from align.mapping.cca import cca
+from align.mapping.least_squares import LeastSquaresMap, least_squares
 from align.mapping.linear import LinearMap
+from align.mapping.moments import PairMoments, cross_moment, pair_moments
 from align.mapping.procrustes import procrustes
+from align.mapping.whitened import WhitenedMaps, whitened, whitened_maps
 
-__all__ = ["BilingualMap", "LinearMap", "procrustes"]
+__all__ = [
+    "BilingualMap",
+    "LeastSquaresMap",
+    "LinearMap",
+    "PairMoments",
+    "WhitenedMaps",
+    "cca",
+    "cross_moment",
+    "least_squares",
+    "pair_moments",
+    "procrustes",
+    "whitened",
+    "whitened_maps",
+]

@@ -8,6 +8,7 @@ from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
 from align.mapping.linear import LinearMap
+from align.mapping.moments import check_pairs
 
 _BLOCK_PAIRS = 4096
 
@@ -15,8 +16,8 @@ _BLOCK_PAIRS = 4096
 def procrustes(
     X: NDArray[np.floating],
     Y: NDArray[np.floating],
-    *,
     pairs: NDArray[np.integer] | None = None,
+    *,
     weights: NDArray[np.floating] | None = None,
 ) -> LinearMap:
     """Fit the orthogonal matrix W that minimises the weighted sum of ``|x_i W - y_j|^2`` over paired rows.
@@ -43,7 +44,8 @@ def procrustes(
     Raises
     ------
     InputError
-        For rows that do not pair up, none at all, negative weights, NaN or infinity.
+        For rows that do not pair up, none at all, pairs of rows that are not there, negative weights, NaN
+        or infinity.
 
     Notes
     -----
@@ -55,12 +57,8 @@ def procrustes(
         if X.ndim != 2 or Y.ndim != 2 or len(X) != len(Y):
             raise InputError("rows do not pair up", got=f"{X.shape} and {Y.shape}", wanted="(n, dim) twice")
         pairs = np.repeat(np.arange(len(X))[:, None], 2, axis=1)
+    w = check_pairs(X, Y, pairs, weights)
     n = len(pairs)
-    if n == 0:
-        raise InputError("there is nothing to align", got="no pairs")
-    w = np.ones(n) if weights is None else np.asarray(weights, np.float64)
-    if w.shape != (n,) or not (w >= 0).all() or not w.any():
-        raise InputError("weights do not fit the pairs", got=w.shape, wanted=f"({n},), none negative")
 
     def block(start: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         rows = pairs[start : start + _BLOCK_PAIRS]

@@ -9,6 +9,7 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError
 from align.lexicon import read_lexicon
 from align.mapping import procrustes
+from align.normalize import normalize, unit
 from align.vectors import read_vectors
 
 
@@ -125,3 +126,24 @@ def test_recorded_rotation_of_weak_vectors(shared_golden):
     ours, theirs = np.sum(cross * fitted.matrix), np.sum(cross * recorded)
     assert ours >= theirs
     np.testing.assert_allclose(theirs, ours, rtol=2e-6)
+
+
+def test_pairs_must_be_there(planted):
+    X, _, Y = planted
+    for bad in ([[0, 5000]], [[-1, 0]]):
+        with pytest.raises(InputError, match="outside the spaces"):
+            procrustes(X, Y, np.array(bad))
+
+
+@pytest.mark.data
+def test_recorded_rotations_of_others(shared_golden):
+    folder = shared_golden / "bli" / "small"
+    X, Y, pairs = (np.load(folder / f"{name}.npy") for name in ("en", "es", "train_ids"))
+    raw = procrustes(X, Y, pairs).matrix
+    np.testing.assert_allclose(raw, np.load(folder / "procrustes_raw.W.npy"), atol=1e-5)
+    on_unit_rows = procrustes(unit(X.astype(np.float64)), unit(Y.astype(np.float64)), pairs).matrix
+    np.testing.assert_allclose(on_unit_rows.T, np.load(folder / "fasttext_procrustes.R.npy"), atol=1e-6)
+    X, Y = (normalize(rows, ("unit", "centre"))[0] for rows in (X, Y))
+    mapped = np.load(folder / "vecmap_orthogonal.src.npy"), np.load(folder / "vecmap_orthogonal.tgt.npy")
+    fitted = procrustes(X, Y, pairs)
+    np.testing.assert_allclose(fitted(X) @ Y.T, mapped[0] @ mapped[1].T, atol=1e-5)
