@@ -14,7 +14,7 @@ from align.vectors import WordVectors
 
 
 def spaces(n=300, dim=40, noise=0.3, seed=0):
-    """A target space, and a source space whose word ``s7`` is a noisy, rotated ``t7``; both in another order."""
+    """A target space, and a source space in another order whose word ``s7`` is a noisy, rotated ``t7``."""
     rng = np.random.default_rng(seed)
     Y = rng.standard_normal((n, dim))
     W = np.linalg.qr(rng.standard_normal((dim, dim)))[0]
