@@ -1,128 +1,270 @@
-"""Word alignment of a bitext: train, then expected link counts and links."""
+"""The word aligner: train it on a bitext, then align that text or another one."""
 
 from __future__ import annotations
 
+import os
 import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
+from align.wordalign.alignment import Alignment, mean_alignment, row_matrix
 from align.wordalign.bitext import Bitext
-from align.wordalign.classes import ClassPrior, WordClasses
-from align.wordalign.expectation import AGREE, INDEPENDENT, MEAN, Expectation, Parameters, expect
-from align.wordalign.hmm import first_jumps
+from align.wordalign.classes import WordClasses
+from align.wordalign.expectation import Parameters
 from align.wordalign.links import Links
-from align.wordalign.maximization import maximize, maximize_null
+from align.wordalign.options import AlignOptions, check_options
 from align.wordalign.pairs import PairTable, build_pairs
-
-MODELS = ("hmm", "ibm1")
-
-
-@dataclass(frozen=True)
-class AlignOptions:
-    """Settings of :func:`align`.
-
-    Attributes
-    ----------
-    n_iter : int
-        Iterations of the model; the HMM has one of Model 1 before them.
-    tol : float
-        Training stops early once an iteration raises the log-likelihood of both directions by less than this
-        part; ``converged`` of the result says whether it did.
-    null_prob : float
-        Prior probability that a word comes from NULL.
-    alpha : float
-        Dirichlet parameter of a pair of types. 0 means plain maximum likelihood, for Model 1 only.
-    class_weight, form_weight : float
-        Weights of the class prior and of equal strings; used where class maps are given.
-    threshold : float
-        A link is a cell whose mean posterior exceeds this.
-    max_len : int
-        Pairs with a longer side, in tokens, are left out.
-    min_count : float
-        Expected counts below this are left out of the result.
-    """
-
-    n_iter: int = 5
-    tol: float = 1e-4
-    null_prob: float = 0.02
-    alpha: float = 0.1
-    class_weight: float = 20.0
-    form_weight: float = 1.0
-    threshold: float = 0.5
-    max_len: int = 256
-    min_count: float = 1e-3
+from align.wordalign.posteriors import PairPosteriors, best_links, pair_posteriors, pair_scores
+from align.wordalign.prior import Prior
+from align.wordalign.training import RowPrior, fit
+from align.wordalign.unseen import ClassStatistics, check_words, class_statistics, parameters_for
 
 
 @dataclass(frozen=True, eq=False)
-class Alignment:
-    """An aligned bitext.
+class Aligner:
+    """A trained word aligner; both directions in one.
+
+    Rows of its tables are the pairs of types that share a sentence pair of the training text. Every method
+    that takes a bitext takes the words of its types too; without them ids are those of the training text.
+    Words and pairs that training did not see get what the prior says of them, so they link too.
 
     Attributes
     ----------
-    counts : scipy CSR array, float32, shape (n_src_types, n_tgt_types)
-        Expected number of links of each pair of types: the sum of the mean of the two directions' posteriors.
-    links : Links
-        Cells whose mean posterior exceeds the threshold.
-    src_to_tgt, tgt_to_src : scipy CSR arrays, float32, shape (n_src_types, n_tgt_types)
-        p(t | s) and p(s | t) of the model, for the pairs in ``counts``.
-    jumps : float64 array, shape (2, 2 * longest + 1)
-        Jump distributions of the HMM, source to target first; the middle is a jump of 0. Empty for Model 1.
+    model : str
+    options : AlignOptions
     history : tuple of (float, float)
-        Log-likelihood of the two directions (source to target first) at every pass over the text: Model 1's,
-        each iteration's, and the last one, which gave the counts.
+        Log-likelihood of the training text in the two directions (source to target first) at every pass.
     n_iter : int
         Iterations made.
     converged : bool
-        Whether the last iteration changed the log-likelihood by less than ``options.tol`` of it.
-    model : str
-    options : AlignOptions
+        Whether the last one changed the log-likelihood by less than ``options.tol`` of it.
+    indptr : int64 array, shape (n_src_types + 1,)
+        Rows of source type ``s`` are ``indptr[s]`` to ``indptr[s + 1] - 1``.
+    tgt : int32 array, shape (n_rows,)
+        Target type of each row.
+    probabilities : float32 array, shape (n_rows, 2)
+        p(t | s) and p(s | t).
+    null_tgt, null_src : float32 arrays, shapes (n_tgt_types,) and (n_src_types,)
+        p(t | NULL) and p(s | NULL).
+    jumps : float64 array, shape (2, 2 * longest + 1), (2, 2) or (2, 0)
+        HMMs: the jump distributions, the middle is a jump of 0. Diagonal model: the tensions, in column 0.
+    counts : scipy CSR array, float32, shape (n_src_types, n_tgt_types)
+        Expected number of links in the last iteration, the mean of the directions, from ``options.min_count``
+        up.
+    totals_src, totals_tgt, totals_null : float64 arrays
+        Sums of counts and Dirichlet parameters that the probabilities of each type, and of NULL, were divided
+        by.
+    frequency_src, frequency_tgt : int64 arrays
+        Occurrences of each type in the training text.
+    src_words, tgt_words : tuple of str, optional
+        Word of each type.
+    classes : WordClasses, optional
+    classes_by_form : bool
+        Whether the class maps are those of ``WordClasses.of_words``, which a new word has too.
     """
 
-    counts: sp.csr_array
-    links: Links
-    src_to_tgt: sp.csr_array
-    tgt_to_src: sp.csr_array
-    jumps: NDArray[np.float64]
+    model: str
+    options: AlignOptions
     history: tuple[tuple[float, float], ...]
     n_iter: int
     converged: bool
-    model: str
-    options: AlignOptions = field(repr=False)
+    indptr: NDArray[np.int64] = field(repr=False)
+    tgt: NDArray[np.int32] = field(repr=False)
+    probabilities: NDArray[np.float32] = field(repr=False)
+    null_tgt: NDArray[np.float32] = field(repr=False)
+    null_src: NDArray[np.float32] = field(repr=False)
+    jumps: NDArray[np.float64] = field(repr=False)
+    counts: sp.csr_array = field(repr=False)
+    totals_src: NDArray[np.float64] = field(repr=False)
+    totals_tgt: NDArray[np.float64] = field(repr=False)
+    totals_null: NDArray[np.float64] = field(repr=False)
+    frequency_src: NDArray[np.int64] = field(repr=False)
+    frequency_tgt: NDArray[np.int64] = field(repr=False)
+    src_words: tuple[str, ...] | None = field(default=None, repr=False)
+    tgt_words: tuple[str, ...] | None = field(default=None, repr=False)
+    classes: WordClasses | None = field(default=None, repr=False)
+    classes_by_form: bool = False
+
+    @property
+    def tension(self) -> tuple[float, float] | None:
+        """Tension of each direction of the diagonal model, else None."""
+        return (float(self.jumps[0, 0]), float(self.jumps[1, 0])) if self.model == "diagonal" else None
+
+    @cached_property
+    def class_statistics(self) -> tuple[ClassStatistics, ...]:
+        """What the class maps say of pairs that training did not see."""
+        return class_statistics(self.counts, (self.frequency_src, self.frequency_tgt), self.classes)
+
+    def align(
+        self,
+        bitext: Bitext,
+        *,
+        src_words: Sequence[str] | None = None,
+        tgt_words: Sequence[str] | None = None,
+        threshold: float | None = None,
+    ) -> Alignment:
+        """Align a text by the trained model, without learning from it (forced alignment).
+
+        Parameters
+        ----------
+        bitext : Bitext
+        src_words, tgt_words : sequences of str, optional
+            Word of each type of ``bitext``.
+        threshold : float, optional
+            A link is a cell whose mean posterior exceeds this; ``options.threshold`` if left out.
+
+        Returns
+        -------
+        Alignment
+            In the ids of ``bitext``. The training text gets the same bytes as :func:`align` gave it.
+
+        Raises
+        ------
+        InputError
+            If no sentence pair can be used, or words do not fit the text.
+        UsageError
+            If words are given but the aligner does not know its own.
+        """
+        pairs = usable_pairs(bitext, self.options)
+        parameters = parameters_for(self, bitext, pairs, src_words, tgt_words)
+        if threshold is None:
+            threshold = self.options.threshold
+        return mean_alignment(bitext, pairs, parameters, self, threshold=threshold)
+
+    def directional_links(
+        self,
+        bitext: Bitext,
+        *,
+        src_words: Sequence[str] | None = None,
+        tgt_words: Sequence[str] | None = None,
+    ) -> tuple[Links, Links]:
+        """Links of each direction on its own, for symmetrisation.
+
+        In the first each target word has its most probable source word or, if NULL is more probable, none; in
+        the second each source word its target word. For the diagonal model and Model 1 this is the Viterbi
+        alignment.
+        """
+        pairs = usable_pairs(bitext, self.options)
+        return best_links(bitext, pairs, parameters_for(self, bitext, pairs, src_words, tgt_words))
+
+    def posteriors(
+        self,
+        bitext: Bitext,
+        *,
+        src_words: Sequence[str] | None = None,
+        tgt_words: Sequence[str] | None = None,
+    ) -> Iterator[PairPosteriors]:
+        """Posteriors and scores of every sentence pair, in order."""
+        pairs = usable_pairs(bitext, self.options)
+        return pair_posteriors(bitext, pairs, parameters_for(self, bitext, pairs, src_words, tgt_words))
+
+    def pair_posteriors(self, src: Sequence[str], tgt: Sequence[str]) -> PairPosteriors:
+        """Posteriors of one sentence pair, given as words.
+
+        Each call looks words up in the whole vocabulary: for many pairs take :meth:`posteriors`.
+        """
+        if not src or not tgt:
+            raise InputError("a sentence pair with an empty side", got=f"{len(src)} and {len(tgt)} words")
+        bitext, src_words, tgt_words = Bitext.from_words([src], [tgt])
+        return next(self.posteriors(bitext, src_words=src_words, tgt_words=tgt_words))
+
+    def scores(
+        self,
+        bitext: Bitext,
+        *,
+        src_words: Sequence[str] | None = None,
+        tgt_words: Sequence[str] | None = None,
+    ) -> NDArray[np.float64]:
+        """How well each sentence pair fits: log p(target | source) and log p(source | target) a word.
+
+        Returns
+        -------
+        float64 array, shape (n_pairs, 2)
+            Natural logarithms; NaN for pairs with an empty side or over ``options.max_len``.
+        """
+        pairs = usable_pairs(bitext, self.options)
+        return pair_scores(bitext, pairs, parameters_for(self, bitext, pairs, src_words, tgt_words))
+
+    def table(
+        self, direction: Literal["src-to-tgt", "tgt-to-src"] = "src-to-tgt", *, min_prob: float = 0.0
+    ) -> sp.csr_array:
+        """Lexical table: p(t | s), shape (n_src_types, n_tgt_types), or p(s | t), the other way round.
+
+        Rows are the words that are given; entries below ``min_prob`` are left out. Float32, indices sorted.
+        """
+        if direction not in ("src-to-tgt", "tgt-to-src"):
+            raise UsageError("unknown direction", got=direction, wanted="src-to-tgt or tgt-to-src")
+        column = int(direction == "tgt-to-src")
+        values = self.probabilities[:, column]
+        shape = (len(self.null_src), len(self.null_tgt))
+        out = row_matrix(self._rows, values >= min_prob, values, shape)
+        return out if column == 0 else sp.csr_array(out.T)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write everything to one safetensors file; see :mod:`align.wordalign.saved`."""
+        from align.wordalign.saved import save
+
+        save(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Aligner:
+        """Read what :meth:`save` wrote. The aligner gives the same bytes as the one that was saved."""
+        from align.wordalign.saved import load
+
+        return load(path)
+
+    @property
+    def _rows(self) -> PairTable:
+        return PairTable(self.indptr, self.tgt, np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.int64))
 
 
-def align(
+def train(
     bitext: Bitext,
     *,
     model: str = "hmm",
-    options: AlignOptions = AlignOptions(),
+    options: AlignOptions = AlignOptions(),  # noqa: B008 - frozen
     classes: WordClasses | None = None,
-) -> Alignment:
-    """Align the words, or tokens, of parallel text.
+    prior: Prior | Aligner | None = None,
+    src_words: Sequence[str] | None = None,
+    tgt_words: Sequence[str] | None = None,
+) -> Aligner:
+    """Train a word aligner.
 
     Parameters
     ----------
     bitext : Bitext
         Ids of words or of the tokens of two tokenizers.
-    model : {"hmm", "ibm1"}
-        The HMM trained by agreement, or Model 1, each direction on its own.
+    model : {"hmm", "hmm-independent", "diagonal", "ibm1"}
+        The HMM trained by agreement; the HMM with each direction on its own (Vogel, Ney, Tillmann 1996); the
+        reparameterisation of Model 2 by Dyer, Chahuneau and Smith (2013); Model 1 (Brown et al. 1993).
     options : AlignOptions
     classes : WordClasses, optional
-        Class maps of word forms; worth giving for words, next to nothing for tokens.
+        Class maps of word forms; worth giving for words, next to nothing for tokens. If words are given and
+        ``options.class_weight`` is not 0, the maps of ``WordClasses.of_words`` are the default.
+    prior : Prior or Aligner, optional
+        Pseudo-counts of pairs of words, which then must be given. An aligner means ``Prior.of_aligner``:
+        training goes on where its text ended.
+    src_words, tgt_words : sequences of str, optional
+        Word of each type. With them the aligner takes texts with other ids, and equal strings get
+        ``options.form_weight``.
 
     Returns
     -------
-    Alignment
+    Aligner
 
     Raises
     ------
     UsageError
-        For an unknown model or an option out of range.
+        For an unknown model or an option out of range, and for a prior without words.
     InputError
-        If no sentence pair can be used.
+        If no sentence pair can be used, or words or classes do not fit the vocabularies.
 
     Warns
     -----
@@ -136,94 +278,96 @@ def align(
     Tables come from the counts by the mean-field Dirichlet estimate. The result is the same to the bit for
     any number of threads (``numba.set_num_threads``).
 
-    Time: O(sum of I J (I + J)) an iteration for the HMM, O(sum of I J) for Model 1. Memory: 4 bytes a cell
-    (a cell is one of the I x J places of a sentence pair) and at most 24 bytes for each distinct pair of
+    Time: O(sum of I J (I + J)) an iteration for the HMMs, O(sum of I J) for the others. Memory: 4 bytes a
+    cell (one of the I x J places of a sentence pair) and at most 24 bytes for each distinct pair of
     types that occur together, 40 with class maps.
     """
-    _check(model, options)
-    pairs = _usable_pairs(bitext, options)
-    variational = options.alpha > 0
-    prior = None
-    if classes is not None:
-        prior = ClassPrior(
-            bitext,
-            pairs,
-            classes,
-            alpha=options.alpha,
-            class_weight=options.class_weight,
-            form_weight=options.form_weight,
-        )
-    occurs_src = np.bincount(bitext.src_ids, minlength=bitext.n_src_types) > 0
-    occurs_tgt = np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types) > 0
+    return _train(bitext, model, options, classes, prior, src_words, tgt_words)[0]
 
-    def reestimate(expected: Expectation, jumps: NDArray[np.float64]) -> Parameters:
-        flat = np.full((1, 1), options.alpha, dtype=np.float32)
-        return Parameters(
-            maximize(
-                pairs,
-                expected.counts,
-                flat if prior is None else prior(expected.counts),
-                n_tgt_types=bitext.n_tgt_types,
-                variational=variational,
-            ),
-            maximize_null(expected.null_tgt, occurs_tgt, options.alpha, variational=variational),
-            maximize_null(expected.null_src, occurs_src, options.alpha, variational=variational),
-            options.null_prob,
-            jumps,
-        )
 
-    no_jumps = np.zeros((2, 0))
-    parameters = Parameters(
-        np.tile(np.array([1 / occurs_tgt.sum(), 1 / occurs_src.sum()], dtype=np.float32), (pairs.n_rows, 1)),
-        np.full(bitext.n_tgt_types, 1 / occurs_tgt.sum(), dtype=np.float32),
-        np.full(bitext.n_src_types, 1 / occurs_src.sum(), dtype=np.float32),
-        options.null_prob,
-        no_jumps,
+def align(
+    bitext: Bitext,
+    *,
+    model: str = "hmm",
+    options: AlignOptions = AlignOptions(),  # noqa: B008 - frozen
+    classes: WordClasses | None = None,
+    prior: Prior | Aligner | None = None,
+    src_words: Sequence[str] | None = None,
+    tgt_words: Sequence[str] | None = None,
+) -> Alignment:
+    """Train on a bitext and align it: :func:`train`, then :meth:`Aligner.align` on the same text.
+
+    Arguments, errors and cost are those of :func:`train`, with one more pass over the text.
+    """
+    aligner, pairs, parameters = _train(bitext, model, options, classes, prior, src_words, tgt_words)
+    return mean_alignment(bitext, pairs, parameters, aligner, threshold=options.threshold)
+
+
+def _train(
+    bitext: Bitext,
+    model: str,
+    options: AlignOptions,
+    classes: WordClasses | None,
+    prior: Prior | Aligner | None,
+    src_words: Sequence[str] | None,
+    tgt_words: Sequence[str] | None,
+) -> tuple[Aligner, PairTable, Parameters]:
+    check_options(model, options)
+    check_words(bitext, src_words, tgt_words)
+    pairs = usable_pairs(bitext, options)
+    by_form = False
+    given: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
+    if src_words is not None and tgt_words is not None:
+        if classes is None and options.class_weight:
+            classes, by_form = WordClasses.of_words(src_words, tgt_words), True
+        if isinstance(prior, Aligner):
+            prior = Prior.of_aligner(prior)
+        if prior is not None:
+            given.append(prior.rows(pairs, src_words, tgt_words))
+        if classes is None and options.form_weight:
+            equal = Prior.of_equal_strings(src_words, tgt_words, weight=options.form_weight)
+            given.append(equal.rows(pairs, src_words, tgt_words, needed=False))
+    elif prior is not None:
+        raise UsageError("a prior needs the words of the text", hint="give src_words and tgt_words")
+    fitted = fit(
+        bitext,
+        pairs,
+        RowPrior(bitext, pairs, options, classes=classes, given=given),
+        model=model,
+        options=options,
     )
-    history: list[tuple[float, float]] = []
-    mode = INDEPENDENT
-    jumps = no_jumps
-    if model == "hmm":
-        # one iteration of Model 1 from the uniform start: agreement needs directions that differ already
-        expected = expect(bitext, pairs, parameters, mode=INDEPENDENT)
-        history.append(_pair_of_floats(expected))
-        jumps = np.tile(first_jumps(_longest(bitext, pairs)), (2, 1))
-        parameters = reestimate(expected, jumps)
-        mode = AGREE
-    converged = False
-    n_iter = 0
-    while n_iter < options.n_iter and not converged:
-        expected = expect(bitext, pairs, parameters, mode=mode)
-        history.append(_pair_of_floats(expected))
-        if model == "hmm":
-            jumps = (expected.jumps + 1) / (expected.jumps + 1).sum(axis=1, keepdims=True)
-        parameters = reestimate(expected, jumps)
-        n_iter += 1
-        converged = n_iter > 1 and all(
-            abs(now - before) <= options.tol * abs(before)
-            for now, before in zip(history[-1], history[-2], strict=True)
-        )
-    del expected
-    final = expect(bitext, pairs, parameters, mode=MEAN, threshold=options.threshold)
-    history.append(_pair_of_floats(final))
-    return _result(bitext, pairs, parameters, final, history, n_iter, converged, model, options)
+    counts = fitted.counts.mean(axis=1)
+    parameters = fitted.parameters
+    aligner = Aligner(
+        model=model,
+        options=options,
+        history=fitted.history,
+        n_iter=fitted.n_iter,
+        converged=fitted.converged,
+        indptr=pairs.indptr,
+        tgt=pairs.tgt,
+        probabilities=parameters.table,
+        null_tgt=parameters.null_tgt,
+        null_src=parameters.null_src,
+        jumps=parameters.jumps,
+        counts=row_matrix(
+            pairs, counts >= options.min_count, counts, (bitext.n_src_types, bitext.n_tgt_types)
+        ),
+        totals_src=fitted.totals_src,
+        totals_tgt=fitted.totals_tgt,
+        totals_null=fitted.totals_null,
+        frequency_src=np.bincount(bitext.src_ids, minlength=bitext.n_src_types),
+        frequency_tgt=np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types),
+        src_words=None if src_words is None else tuple(src_words),
+        tgt_words=None if tgt_words is None else tuple(tgt_words),
+        classes=classes,
+        classes_by_form=by_form,
+    )
+    return aligner, pairs, parameters
 
 
-def _check(model: str, options: AlignOptions) -> None:
-    if model not in MODELS:
-        raise UsageError("unknown alignment model", got=model, wanted=" or ".join(MODELS))
-    checks = {
-        "n_iter": (options.n_iter >= 1, "1 or more"),
-        "null_prob": (0 < options.null_prob < 1, "between 0 and 1"),
-        "alpha": (options.alpha > 0 or (model == "ibm1" and options.alpha == 0), "above 0"),
-        "max_len": (options.max_len >= 1, "1 or more"),
-    }
-    for name, (good, wanted) in checks.items():
-        if not good:
-            raise UsageError("option out of range", got=getattr(options, name), wanted=wanted, where=name)
-
-
-def _usable_pairs(bitext: Bitext, options: AlignOptions) -> PairTable:
+def usable_pairs(bitext: Bitext, options: AlignOptions) -> PairTable:
+    """The pair table without sentences that are too long, of which one warning tells."""
     pairs = build_pairs(bitext, max_len=options.max_len)
     long = np.maximum(np.diff(bitext.src_offsets), np.diff(bitext.tgt_offsets)) > options.max_len
     if len(pairs.cells) == 0:
@@ -235,51 +379,6 @@ def _usable_pairs(bitext: Bitext, options: AlignOptions) -> PairTable:
         warnings.warn(
             f"{int(long.sum())} of {bitext.n_pairs} sentence pairs have more than {options.max_len} tokens "
             "on a side; they are left out",
-            stacklevel=3,
+            stacklevel=4,
         )
     return pairs
-
-
-def _longest(bitext: Bitext, pairs: PairTable) -> int:
-    used = np.diff(pairs.cell_offsets) > 0
-    return int(np.maximum(np.diff(bitext.src_offsets), np.diff(bitext.tgt_offsets))[used].max())
-
-
-def _pair_of_floats(expected: Expectation) -> tuple[float, float]:
-    return float(expected.log_likelihood[0]), float(expected.log_likelihood[1])
-
-
-def _result(
-    bitext: Bitext,
-    pairs: PairTable,
-    parameters: Parameters,
-    final: Expectation,
-    history: list[tuple[float, float]],
-    n_iter: int,
-    converged: bool,
-    model: str,
-    options: AlignOptions,
-) -> Alignment:
-    shape = (bitext.n_src_types, bitext.n_tgt_types)
-    keep = final.counts[:, 0] >= options.min_count
-    indptr = np.concatenate(([0], np.cumsum(keep)))[pairs.indptr]
-    indices = pairs.tgt[keep]
-
-    def matrix(values: NDArray[np.float32]) -> sp.csr_array:
-        out = sp.csr_array((values[keep], indices.copy(), indptr.copy()), shape=shape)
-        out.sort_indices()
-        return out
-
-    pair, src, tgt, weights = final.links
-    return Alignment(
-        counts=matrix(final.counts[:, 0]),
-        links=Links.from_pairs(pair, src, tgt, weights, n_pairs=bitext.n_pairs),
-        src_to_tgt=matrix(parameters.table[:, 0]),
-        tgt_to_src=matrix(parameters.table[:, 1]),
-        jumps=parameters.jumps,
-        history=tuple(history),
-        n_iter=n_iter,
-        converged=converged,
-        model=model,
-        options=options,
-    )

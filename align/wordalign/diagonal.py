@@ -4,9 +4,9 @@ Dyer, Chahuneau, Smith (2013), "A simple, fast, and effective reparameterization
 comes from NULL with p0, else from word i of n with probability (1 - p0) exp(tension h(i, j)) / Z(j), where
 h(i, j) = -|i / n - j / m|.
 
-The published program, fast_align, climbs a slightly different slope from the one the model has: the
-normaliser of its derivative takes the two lengths in the wrong order, its observed feature counts words from 0
-and its expected one from 1, and the mass of NULL lowers one side only. ``compatible`` does the same.
+The published program, fast_align, climbs another slope than the model's: the normaliser of its derivative
+takes the two lengths in the wrong order, its observed feature counts words from 0 and its expected one from
+1, and the mass of NULL lowers one side only. ``compatible`` does the same.
 """
 
 from __future__ import annotations
@@ -175,14 +175,15 @@ def _mean_feature(lengths: NDArray[np.int64], tension: float, compatible: bool) 
 
 @nb.njit(cache=True)
 def _swapped_normalizer(j: int, n: int, m: int, tension: float) -> float:
-    # Z(j) in closed form, two geometric series about the diagonal, with n and m in each other's place; the
-    # upper series then has m - split terms, fewer than none where j > n, and its closed form is kept
+    # Z(j) in closed form, two geometric series about the diagonal, with n and m in each other's place. Where
+    # the diagonal then lies past the end, the upper series has a negative number of terms, in the program an
+    # unsigned one that wraps around: as good as infinitely many
     ratio = math.exp(-tension / m)
     split = int(j * m / n)
     z = 0.0
     if m != split:
         first = math.exp(-tension * abs((split + 1) / m - j / n))
-        z += first * (1.0 - ratio ** (m - split)) / (1.0 - ratio)
+        z += first * (1.0 - (ratio ** (m - split) if m > split else 0.0)) / (1.0 - ratio)
     if split:
         first = math.exp(-tension * abs(split / m - j / n))
         z += first * (1.0 - ratio**split) / (1.0 - ratio)

@@ -1,0 +1,195 @@
+"""Expectation maximisation over a bitext: from uniform tables to the parameters of a model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from align.wordalign.bitext import Bitext
+from align.wordalign.classes import ClassPrior, WordClasses
+from align.wordalign.diagonal import FIRST_TENSION, length_histogram, next_tension
+from align.wordalign.expectation import AGREE, INDEPENDENT, Expectation, Parameters, expect
+from align.wordalign.hmm import first_jumps
+from align.wordalign.maximization import maximize, maximize_null
+from align.wordalign.options import AlignOptions
+from align.wordalign.pairs import PairTable
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What training leaves.
+
+    Attributes
+    ----------
+    parameters : Parameters
+    counts : float32 array, shape (n_rows, 1) or (n_rows, 2)
+        Expected counts that the parameters were made from.
+    totals_src, totals_tgt : float64 arrays, shapes (n_src_types,) and (n_tgt_types,)
+        Sum of counts and Dirichlet parameters over the rows of a type: what its probabilities are divided by.
+    totals_null : float64 array, shape (2,)
+        The same for NULL, which generates target types first.
+    history : tuple of (float, float)
+        Log-likelihood of both directions at every pass.
+    n_iter : int
+    converged : bool
+    """
+
+    parameters: Parameters
+    counts: NDArray[np.float32]
+    totals_src: NDArray[np.float64]
+    totals_tgt: NDArray[np.float64]
+    totals_null: NDArray[np.float64]
+    history: tuple[tuple[float, float], ...]
+    n_iter: int
+    converged: bool
+
+
+class RowPrior:
+    """Dirichlet parameters of every row: the flat one, that of classes, and pseudo-counts that were given."""
+
+    def __init__(
+        self,
+        bitext: Bitext,
+        pairs: PairTable,
+        options: AlignOptions,
+        *,
+        classes: WordClasses | None,
+        given: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]] = (),
+    ) -> None:
+        self.alpha, self.given, self.n_rows = options.alpha, given, pairs.n_rows
+        self.of_classes = None
+        if classes is not None:
+            self.of_classes = ClassPrior(
+                bitext,
+                pairs,
+                classes,
+                alpha=options.alpha,
+                class_weight=options.class_weight,
+                form_weight=options.form_weight,
+            )
+
+    def __call__(self, counts: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Float32 array, shape (n_rows, 2), or (1, 1) if all rows have the same."""
+        if self.of_classes is not None:
+            prior = self.of_classes(counts)
+        elif not self.given:
+            return np.full((1, 1), self.alpha, dtype=np.float32)
+        else:
+            prior = np.full((self.n_rows, 2), self.alpha, dtype=np.float32)
+        for rows, pseudo_counts in self.given:
+            prior[rows] += pseudo_counts[:, None]
+        return prior
+
+
+def fit(bitext: Bitext, pairs: PairTable, prior: RowPrior, *, model: str, options: AlignOptions) -> Fit:
+    """Train ``model``; arguments are taken as checked.
+
+    Notes
+    -----
+    Every pass is one E-step over the text and one M-step over the rows. Model 1 and the diagonal model start
+    from uniform tables; an HMM has one iteration of Model 1 before it, each direction on its own, because
+    agreement needs directions that differ already.
+    """
+    variational = options.alpha > 0
+    occurs_tgt = np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types) > 0
+    occurs_src = np.bincount(bitext.src_ids, minlength=bitext.n_src_types) > 0
+    used = np.diff(pairs.cell_offsets) > 0
+    is_hmm = model in ("hmm", "hmm-independent")
+    if model == "diagonal":
+        start = np.full((2, 2), FIRST_TENSION)
+        lengths = length_histogram(bitext, used)
+    else:
+        start = np.zeros((2, 0))
+    uniform = np.array([1 / occurs_tgt.sum(), 1 / occurs_src.sum()], dtype=np.float32)
+    parameters = Parameters(
+        np.tile(uniform, (pairs.n_rows, 1)),
+        np.full(bitext.n_tgt_types, uniform[0], dtype=np.float32),
+        np.full(bitext.n_src_types, uniform[1], dtype=np.float32),
+        options.null_prob,
+        start,
+    )
+    # HMMs count their own iterations from 1, after that of Model 1
+    n_iter = -1 if is_hmm else 0
+    mode = INDEPENDENT
+    converged = False
+    history: list[tuple[float, float]] = []
+    while True:
+        expected = expect(bitext, pairs, parameters, mode=mode)
+        history.append((float(expected.log_likelihood[0]), float(expected.log_likelihood[1])))
+        n_iter += 1
+        if is_hmm and n_iter == 0:
+            jumps = np.tile(first_jumps(_longest(bitext, used)), (2, 1))
+            mode = AGREE if model == "hmm" else INDEPENDENT
+        elif is_hmm:
+            jumps = (expected.jumps + 1) / (expected.jumps + 1).sum(axis=1, keepdims=True)
+        elif model == "diagonal":
+            jumps = parameters.jumps
+            if n_iter > 1 or not options.fast_align_compatible:
+                jumps = _tensions(jumps, expected, lengths, options)
+        else:
+            jumps = parameters.jumps
+        alphas = prior(expected.counts)
+        del parameters
+        parameters = Parameters(
+            maximize(pairs, expected.counts, alphas, n_tgt_types=bitext.n_tgt_types, variational=variational),
+            maximize_null(expected.null_tgt, occurs_tgt, options.alpha, variational=variational),
+            maximize_null(expected.null_src, occurs_src, options.alpha, variational=variational),
+            options.null_prob,
+            jumps,
+        )
+        converged = n_iter > 1 and all(
+            abs(now - before) <= options.tol * abs(before)
+            for now, before in zip(history[-1], history[-2], strict=True)
+        )
+        if converged or n_iter >= options.n_iter:
+            break
+        del expected, alphas
+    totals_src, totals_tgt = _totals(pairs, expected.counts, alphas, bitext.n_tgt_types)
+    null_totals = [
+        float(np.sum(counts[occurs] + options.alpha))
+        for counts, occurs in ((expected.null_tgt, occurs_tgt), (expected.null_src, occurs_src))
+    ]
+    return Fit(
+        parameters,
+        expected.counts,
+        totals_src,
+        totals_tgt,
+        np.array(null_totals),
+        tuple(history),
+        n_iter,
+        converged,
+    )
+
+
+def _longest(bitext: Bitext, used: NDArray[np.bool_]) -> int:
+    return int(np.maximum(np.diff(bitext.src_offsets), np.diff(bitext.tgt_offsets))[used].max())
+
+
+def _tensions(
+    before: NDArray[np.float64], expected: Expectation, lengths: NDArray[np.int64], options: AlignOptions
+) -> NDArray[np.float64]:
+    after = before.copy()
+    for direction, null in ((0, expected.null_tgt), (1, expected.null_src)):
+        after[direction] = next_tension(
+            before[direction, 0],
+            expected.jumps[direction],
+            float(null.sum()),
+            lengths if direction == 0 else np.ascontiguousarray(lengths[:, [1, 0, 2]]),
+            compatible=options.fast_align_compatible,
+        )
+    return after
+
+
+def _totals(
+    pairs: PairTable, counts: NDArray[np.float32], alphas: NDArray[np.float32], n_tgt_types: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    src = np.zeros(len(pairs.indptr) - 1)
+    filled = np.diff(pairs.indptr) > 0
+    if filled.any():
+        first = pairs.indptr[:-1][filled]
+        src[filled] = np.add.reduceat(counts[:, 0] + alphas[:, 0], first, dtype=np.float64)
+    tgt = np.bincount(pairs.tgt, weights=counts[:, -1] + alphas[:, -1], minlength=n_tgt_types)
+    return src, tgt.astype(np.float64)
