@@ -168,7 +168,7 @@ def _left_out_errors(
     """Root of the mean squared error over words left out, relative to the length of the translations."""
     chosen = np.unique(np.linspace(0, len(words.starts) - 2, _LEFT_OUT_WORDS).astype(np.intp))
     sample = words.only(chosen)
-    spread, scale, errors = 0.0, 0.0, np.zeros(len(ridges))
+    spread, errors = 0.0, np.zeros(len(ridges))
     for x, w, y in sample.blocks(X, Y, 512):
         z = x @ axes
         y /= w[:, None]
@@ -178,8 +178,5 @@ def _left_out_errors(
             leverage = w * (np.square(z) @ inverse)
             error = np.square(y - (z * inverse) @ turned).sum(axis=1) / np.square(1.0 - leverage)
             errors[r] += float(w @ error)
-    for start in range(0, len(sample.tgt), _LEFT_OUT_WORDS):
-        block = slice(start, start + _LEFT_OUT_WORDS)
-        y = Y[sample.tgt[block]].astype(np.float64)
-        scale += float(sample.weights[block] @ np.square(y).sum(axis=1))
+    scale = sample.tgt_length(Y)
     return np.sqrt((errors + max(spread + scale, 0.0)) / scale) if scale > 0 else np.zeros(len(ridges))

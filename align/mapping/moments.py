@@ -76,6 +76,15 @@ class PairedWords:
         rows = np.repeat(self.starts[chosen] - starts[:-1], lengths) + np.arange(starts[-1])
         return PairedWords(self.src[rows], self.tgt[rows], self.weights[rows], starts)
 
+    def tgt_length(self, Y: NDArray[np.floating]) -> float:
+        """Weighted sum of the squared lengths of the target rows."""
+        total = 0.0
+        for start in range(0, len(self.tgt), _BLOCK_PAIRS):
+            block = slice(start, start + _BLOCK_PAIRS)
+            y = Y[self.tgt[block]].astype(np.float64)
+            total += float(self.weights[block] @ np.square(y).sum(axis=1))
+        return total
+
     def blocks(
         self, X: NDArray[np.floating], Y: NDArray[np.floating], step: int = _BLOCK_PAIRS
     ) -> Iterator[tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]]:
