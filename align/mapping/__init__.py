@@ -1,6 +1,7 @@
 """Linear maps between embedding spaces, one file a family."""
 
 from align.mapping.bilingual import BilingualMap
+from align.mapping.bridge import Bridge, bridge
 from align.mapping.cca import cca
 from align.mapping.least_squares import LeastSquaresMap, least_squares
 from align.mapping.linear import LinearMap
@@ -12,12 +13,14 @@ from align.mapping.whitened import WhitenedMaps, whitened, whitened_maps
 
 __all__ = [
     "BilingualMap",
+    "Bridge",
     "LeastSquaresMap",
     "LinearMap",
     "MetaEmbedding",
     "MultilingualMap",
     "PairMoments",
     "WhitenedMaps",
+    "bridge",
     "cca",
     "cross_moment",
     "generalized_procrustes",
