@@ -2,13 +2,13 @@
 
 from align.neighbors.criteria import (
     csls,
-    inverted_nearest,
     inverted_softmax,
     mean_top_k,
     mutual,
     retrieve,
 )
 from align.neighbors.exact import Neighbors, rounding_bound, top_k, top_k_reference
+from align.neighbors.inverted import inverted_nearest
 from align.neighbors.kernels import dot
 
 _dot, _rounding_bound = dot, rounding_bound  # the names that vocab.methods.sparsemax imports

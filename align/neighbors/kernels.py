@@ -6,26 +6,19 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from align.neighbors.vector_code import DOT_STEP, dot_steps
+
 LANES = 256
 
 
 @nb.njit(cache=True, nogil=True)
 def dot(x: NDArray[np.float32], y: NDArray[np.float32]) -> float:
-    """Inner product in float64: eight partial sums, added up in one order."""
-    a0 = a1 = a2 = a3 = a4 = a5 = a6 = a7 = 0.0
-    whole = x.size - x.size % 8
-    for i in range(0, whole, 8):
-        a0 += np.float64(x[i]) * np.float64(y[i])
-        a1 += np.float64(x[i + 1]) * np.float64(y[i + 1])
-        a2 += np.float64(x[i + 2]) * np.float64(y[i + 2])
-        a3 += np.float64(x[i + 3]) * np.float64(y[i + 3])
-        a4 += np.float64(x[i + 4]) * np.float64(y[i + 4])
-        a5 += np.float64(x[i + 5]) * np.float64(y[i + 5])
-        a6 += np.float64(x[i + 6]) * np.float64(y[i + 6])
-        a7 += np.float64(x[i + 7]) * np.float64(y[i + 7])
-    for i in range(whole, x.size):
-        a0 += np.float64(x[i]) * np.float64(y[i])
-    return ((a0 + a4) + (a1 + a5)) + ((a2 + a6) + (a3 + a7))
+    """Inner product in float64 of two contiguous rows, added up in one order on every processor."""
+    n_steps = x.size // DOT_STEP
+    total = dot_steps(x.ctypes.data, y.ctypes.data, n_steps)
+    for i in range(n_steps * DOT_STEP, x.size):
+        total += np.float64(x[i]) * np.float64(y[i])
+    return total
 
 
 @nb.njit(cache=True, nogil=True)

@@ -7,8 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_limits
 
-from align.neighbors import exact as module
 from align.errors import InputError, UsageError
+from align.neighbors import exact as module
 from align.neighbors import top_k, top_k_reference
 from align.normalize import unit
 

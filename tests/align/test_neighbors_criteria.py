@@ -113,7 +113,7 @@ def test_inverted_softmax_is_its_formula():
 
 
 def test_inverted_softmax_with_a_large_beta_stays_finite():
-    X, Y = spaces(6)
+    X, _ = spaces(6)
     assert np.isfinite(inverted_softmax(X, -X, 2, beta=1e5).scores).all()
 
 
