@@ -23,7 +23,8 @@ from align.wordalign.options import AlignOptions, check_options
 from align.wordalign.pairs import PairTable, build_pairs
 from align.wordalign.posteriors import PairPosteriors, best_links, pair_posteriors, pair_scores
 from align.wordalign.prior import Prior
-from align.wordalign.training import RowPrior, fit
+from align.wordalign.row_prior import RowPrior
+from align.wordalign.training import fit
 from align.wordalign.unseen import ClassStatistics, check_words, class_statistics, parameters_for
 
 
@@ -316,26 +317,12 @@ def _train(
     check_words(bitext, src_words, tgt_words)
     pairs = usable_pairs(bitext, options)
     by_form = False
-    given: list[tuple[NDArray[np.int64], NDArray[np.float32]]] = []
-    if src_words is not None and tgt_words is not None:
-        if classes is None and options.class_weight:
-            classes, by_form = WordClasses.of_words(src_words, tgt_words), True
-        if isinstance(prior, Aligner):
-            prior = Prior.of_aligner(prior)
-        if prior is not None:
-            given.append(prior.rows(pairs, src_words, tgt_words))
-        if classes is None and options.form_weight:
-            equal = Prior.of_equal_strings(src_words, tgt_words, weight=options.form_weight)
-            given.append(equal.rows(pairs, src_words, tgt_words, needed=False))
-    elif prior is not None:
-        raise UsageError("a prior needs the words of the text", hint="give src_words and tgt_words")
-    fitted = fit(
-        bitext,
-        pairs,
-        RowPrior(bitext, pairs, options, classes=classes, given=given),
-        model=model,
-        options=options,
+    if classes is None and src_words is not None and tgt_words is not None and options.class_weight:
+        classes, by_form = WordClasses.of_words(src_words, tgt_words), True
+    row_prior = RowPrior(
+        bitext, pairs, options, classes=classes, prior=prior, src_words=src_words, tgt_words=tgt_words
     )
+    fitted = fit(bitext, pairs, row_prior, model=model, options=options)
     counts = fitted.counts.mean(axis=1)
     parameters = fitted.parameters
     aligner = Aligner(

@@ -180,7 +180,8 @@ class Prior:
     def of_aligner(cls, aligner: Aligner, *, weight: float = 1.0) -> Prior:
         """``weight`` times the expected number of links in the text that ``aligner`` was trained on.
 
-        With a weight of 1 training goes on as if the old text stood before the new one.
+        To train on another text, rather hand the aligner itself to :func:`align.wordalign.train`, which passes
+        on what its class maps say too.
 
         Raises
         ------
@@ -196,7 +197,7 @@ class Prior:
     def rows(
         self, pairs: PairTable, src_words: Sequence[str], tgt_words: Sequence[str], *, needed: bool = True
     ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-        """Rows of the pair table that have a pseudo-count, and the pseudo-counts.
+        """Rows of the pair table that have a pseudo-count, and the pseudo-counts, shape (n, 1).
 
         Warns
         -----
@@ -219,4 +220,4 @@ class Prior:
                 f"none of the {self.counts.nnz} pairs of the prior occurs in the text; it has no effect",
                 stacklevel=4,
             )
-        return rows, self.counts.data[found[rows]]
+        return rows, self.counts.data[found[rows], None]

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from align.wordalign.bitext import Bitext
-from align.wordalign.classes import ClassPrior, WordClasses
 from align.wordalign.diagonal import FIRST_TENSION, length_histogram, next_tension
 from align.wordalign.expectation import AGREE, INDEPENDENT, Expectation, Parameters, expect
 from align.wordalign.hmm import first_jumps
 from align.wordalign.maximization import maximize, maximize_null
 from align.wordalign.options import AlignOptions
 from align.wordalign.pairs import PairTable
+from align.wordalign.row_prior import RowPrior
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,44 +46,14 @@ class Fit:
     converged: bool
 
 
-class RowPrior:
-    """Dirichlet parameters of every row: the flat one, that of classes, and pseudo-counts that were given."""
-
-    def __init__(
-        self,
-        bitext: Bitext,
-        pairs: PairTable,
-        options: AlignOptions,
-        *,
-        classes: WordClasses | None,
-        given: Sequence[tuple[NDArray[np.int64], NDArray[np.float32]]] = (),
-    ) -> None:
-        self.alpha, self.given, self.n_rows = options.alpha, given, pairs.n_rows
-        self.of_classes = None
-        if classes is not None:
-            self.of_classes = ClassPrior(
-                bitext,
-                pairs,
-                classes,
-                alpha=options.alpha,
-                class_weight=options.class_weight,
-                form_weight=options.form_weight,
-            )
-
-    def __call__(self, counts: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Float32 array, shape (n_rows, 2), or (1, 1) if all rows have the same."""
-        if self.of_classes is not None:
-            prior = self.of_classes(counts)
-        elif not self.given:
-            return np.full((1, 1), self.alpha, dtype=np.float32)
-        else:
-            prior = np.full((self.n_rows, 2), self.alpha, dtype=np.float32)
-        for rows, pseudo_counts in self.given:
-            prior[rows] += pseudo_counts[:, None]
-        return prior
-
-
-def fit(bitext: Bitext, pairs: PairTable, prior: RowPrior, *, model: str, options: AlignOptions) -> Fit:
+def fit(
+    bitext: Bitext,
+    pairs: PairTable,
+    prior: RowPrior,
+    *,
+    model: str,
+    options: AlignOptions,
+) -> Fit:
     """Train ``model``; arguments are taken as checked.
 
     Notes
@@ -97,19 +66,15 @@ def fit(bitext: Bitext, pairs: PairTable, prior: RowPrior, *, model: str, option
     occurs_tgt = np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types) > 0
     occurs_src = np.bincount(bitext.src_ids, minlength=bitext.n_src_types) > 0
     used = np.diff(pairs.cell_offsets) > 0
-    is_hmm = model in ("hmm", "hmm-independent")
-    if model == "diagonal":
-        start = np.full((2, 2), FIRST_TENSION)
-        lengths = length_histogram(bitext, used)
-    else:
-        start = np.zeros((2, 0))
+    is_hmm = model.startswith("hmm")
+    lengths = length_histogram(bitext, used)
     uniform = np.array([1 / occurs_tgt.sum(), 1 / occurs_src.sum()], dtype=np.float32)
     parameters = Parameters(
         np.tile(uniform, (pairs.n_rows, 1)),
         np.full(bitext.n_tgt_types, uniform[0], dtype=np.float32),
         np.full(bitext.n_src_types, uniform[1], dtype=np.float32),
         options.null_prob,
-        start,
+        np.full((2, 2), FIRST_TENSION) if model == "diagonal" else np.zeros((2, 0)),
     )
     # HMMs count their own iterations from 1, after that of Model 1
     n_iter = -1 if is_hmm else 0

@@ -182,7 +182,9 @@ def parameters_for(
     if len(missing):
         row_src = src.ids[np.searchsorted(pairs.indptr, missing, side="right") - 1]
         row_tgt = tgt.ids[pairs.tgt[missing]]
-        alphas = _prior_alone(aligner, src, tgt, row_src, row_tgt)
+        alphas = aligner.options.alpha + _class_prior(aligner, src, tgt, row_src, row_tgt)
+        if aligner.options.form_weight and src.words is not None and tgt.words is not None:
+            alphas[_equal(src.words, tgt.words, row_src, row_tgt)] += aligner.options.form_weight
         table[missing, 0] = probability(alphas[:, 0], src.totals[row_src], variational=variational)
         table[missing, 1] = probability(alphas[:, 1], tgt.totals[row_tgt], variational=variational)
     nulls = []
@@ -220,26 +222,40 @@ def _side(
     )
 
 
-def _prior_alone(
+def class_prior(
+    aligner: Aligner, bitext: Bitext, pairs: PairTable, src_words: Sequence[str], tgt_words: Sequence[str]
+) -> NDArray[np.float32]:
+    """What the class maps of ``aligner`` say of every row, in both directions, shape (n_rows, 2)."""
+    src = _side(bitext.n_src_types, src_words, aligner.src_words, aligner.frequency_src, aligner.totals_src)
+    tgt = _side(bitext.n_tgt_types, tgt_words, aligner.tgt_words, aligner.frequency_tgt, aligner.totals_tgt)
+    row_src = np.repeat(src.ids, np.diff(pairs.indptr))
+    return _class_prior(aligner, src, tgt, row_src, tgt.ids[pairs.tgt]).astype(np.float32)
+
+
+def _class_prior(
     aligner: Aligner, src: _Side, tgt: _Side, row_src: NDArray[np.int64], row_tgt: NDArray[np.int64]
 ) -> NDArray[np.float64]:
-    options = aligner.options
-    alphas = np.full((len(row_src), 2), options.alpha)
     statistics = aligner.class_statistics
     if aligner.classes is not None and (src.n_new or tgt.n_new):
         classes = extend_classes(
             aligner.classes, src.words, tgt.words, (src.n_new, tgt.n_new), by_form=aligner.classes_by_form
         )
         statistics = class_statistics(aligner.counts, (src.frequency, tgt.frequency), classes)
+    total = np.zeros((len(row_src), 2))
     for of_map in statistics:
-        alphas += options.class_weight / len(statistics) * of_map(row_src, row_tgt)
-    if options.form_weight and src.words is not None and tgt.words is not None:
-        same = [
-            src.words[s] == tgt.words[t] != ""
-            for s, t in zip(row_src.tolist(), row_tgt.tolist(), strict=True)
-        ]
-        alphas[same] += options.form_weight
-    return alphas
+        total += aligner.options.class_weight / len(statistics) * of_map(row_src, row_tgt)
+    return total
+
+
+def _equal(
+    src_words: Sequence[str],
+    tgt_words: Sequence[str],
+    row_src: NDArray[np.int64],
+    row_tgt: NDArray[np.int64],
+) -> NDArray[np.bool_]:
+    # types without a word have the empty string
+    pairs = zip(row_src.tolist(), row_tgt.tolist(), strict=True)
+    return np.array([src_words[s] == tgt_words[t] != "" for s, t in pairs])
 
 
 def _jumps(aligner: Aligner, bitext: Bitext, pairs: PairTable) -> NDArray[np.float64]:
