@@ -53,6 +53,7 @@ def least_squares(
     *,
     weights: NDArray[np.floating] | None = None,
     ridge: float | Literal["auto"] = 0.0,
+    centred: bool = False,
 ) -> LeastSquaresMap:
     """Fit the matrix W that minimises ``sum w |x_i W - y_j|^2 + r |W|^2`` over paired rows.
 
@@ -71,6 +72,9 @@ def least_squares(
     ridge : float or "auto"
         In units of the mean eigenvalue of ``X^T X`` over the dictionary. ``"auto"`` takes the one of 15 from
         1e-5 to 100 with the smallest error on words left out.
+    centred : bool
+        Say so if both sides were centred on the means over these very pairs: a word left out then has to
+        leave the means too, or it is betrayed by the others, with which it sums to zero.
 
     Returns
     -------
@@ -111,7 +115,9 @@ def least_squares(
         left_out = float("nan")
         if ridge == "auto":
             candidates = _RIDGES if unit_ridge > 0 else (0.0,)
-            errors = _left_out_errors(X, Y, words, values, axes, turned, [r * unit_ridge for r in candidates])
+            errors = _left_out_errors(
+                X, Y, words, values, axes, turned, [r * unit_ridge for r in candidates], centred
+            )
             best = int(np.argmin(errors))
             chosen, left_out = candidates[best], float(errors[best])
         else:
@@ -164,18 +170,20 @@ def _left_out_errors(
     axes: NDArray[np.float64],
     turned: NDArray[np.float64],
     ridges: list[float],
+    centred: bool,
 ) -> NDArray[np.float64]:
     """Root of the mean squared error over words left out, relative to the length of the translations."""
     chosen = np.unique(np.linspace(0, len(words.starts) - 2, _LEFT_OUT_WORDS).astype(np.intp))
     sample = words.only(chosen)
     spread, errors = 0.0, np.zeros(len(ridges))
+    mean_leverage = 1.0 / float(words.weights.sum()) if centred else 0.0
     for x, w, y in sample.blocks(X, Y, 512):
         z = x @ axes
         y /= w[:, None]
         spread -= float(w @ np.square(y).sum(axis=1))
         for r, ridge in enumerate(ridges):
             inverse = _inverse(values + ridge)
-            leverage = w * (np.square(z) @ inverse)
+            leverage = w * (np.square(z) @ inverse + mean_leverage)
             error = np.square(y - (z * inverse) @ turned).sum(axis=1) / np.square(1.0 - leverage)
             errors[r] += float(w @ error)
     scale = sample.tgt_length(Y)
