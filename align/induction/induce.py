@@ -95,7 +95,7 @@ def induce(
     names = tuple(dict.fromkeys(src_table.words if queries is None else queries))
     rows = src_table.indices_of(names)
 
-    src_rows, tgt_rows = src_table.matrix, tgt_table.matrix[chosen]
+    src_rows, tgt_rows = src_table.matrix, _rows_of(tgt_table.matrix, chosen)
     if retrieval == "nn" and not mutual:  # no other row matters
         inside = np.flatnonzero(rows >= 0)
         src_rows, rows = src_rows[rows[inside]], rows.copy()
@@ -115,7 +115,7 @@ def induce(
     # a rank among the source words can only be told of a query that is one of them
     space = src_rows if retrieval == "invnn" else src_rows[:n_space]
     found = retrieve(
-        src_rows[rows[known]],
+        _rows_of(src_rows, rows[known]),
         tgt_rows,
         top,
         method=retrieval,
@@ -153,6 +153,11 @@ def induce(
         n_candidates=len(chosen),
         n_other_script=n_other_script,
     )
+
+
+def _rows_of(matrix: NDArray[np.floating], rows: NDArray[np.int64]) -> NDArray[np.floating]:
+    """Chosen rows, without a copy where that is all of them in order."""
+    return matrix if np.array_equal(rows, np.arange(len(matrix))) else matrix[rows]
 
 
 def _candidate_rows(

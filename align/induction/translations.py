@@ -26,8 +26,8 @@ class Translations:
     indices : ndarray of int64, shape (n_queries, k)
         Into ``tgt_words``; -1 where there are fewer than k translations, always behind the others.
     scores : ndarray of float32, shape (n_queries, k)
-        Falling along a row, ``-inf`` where there is no translation. What they measure is for ``retrieval``
-        to say: cosines for ``"nn"``, twice the cosine minus both densities for ``"csls"``.
+        ``-inf`` where there is no translation. What they measure is for ``retrieval`` to say: cosines for
+        ``"nn"``, twice the cosine minus both densities for ``"csls"``.
     known : ndarray of bool, shape (n_queries,)
         Whether the source space has a vector for the query. A known query may still have no translation
         (a threshold, not mutual).

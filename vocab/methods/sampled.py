@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections import Counter
 from collections.abc import Mapping
-from functools import cache
 
 import numpy as np
 import scipy.sparse as sp
 
+from align.scripts import script_of
 from vocab.methods.copying import copy
 from vocab.plan import Origin, TransferPlan
 from vocab.sampling import Kind, Sampling
 from vocab.tokens import AnyTokenizer, Vocabulary
-
-_WIDTHS = ("FULLWIDTH", "HALFWIDTH")  # go before the script in a character's name
 
 
 def mean(
@@ -150,17 +147,9 @@ def _script_classes(vocabulary: Vocabulary, positions: bool) -> list[tuple[str, 
         except UnicodeDecodeError:
             classes.append(("FRAGMENT", initial))
             continue
-        scripts = Counter(_script(char) for char in text.removeprefix(" ") or " ")
+        scripts = Counter(script_of(char) for char in text.removeprefix(" ") or " ")
         classes.append((scripts.most_common(1)[0][0], initial))
     return classes
-
-
-@cache
-def _script(char: str) -> str:
-    if unicodedata.category(char)[0] not in "LM":
-        return "COMMON"
-    words = unicodedata.name(char, "COMMON").split()
-    return words[words[0] in _WIDTHS]
 
 
 def _sampled(
