@@ -21,7 +21,6 @@ from align.wordalign.bitext import Bitext
 
 FIRST_TENSION = 4.0
 _RANGE = (0.1, 14.0)
-_MAX_TENSION = 100.0
 
 
 @nb.njit(cache=True)
@@ -120,37 +119,28 @@ def next_tension(
     lengths : int64 array, shape (n, 3)
         Length of the generating and of the generated sentence, and how many pairs have them.
     compatible : bool
-        Take fast_align's eight steps along fast_align's derivative, within its bounds of 0.1 and 14.
+        Take fast_align's derivative instead of the model's.
 
     Returns
     -------
     float
-        By default the maximum of the expected log-likelihood, which is concave in the tension: where the
-        model's mean feature is the observed one (NULL's mass is taken as spread evenly over the words).
+        After eight steps of 20 times the derivative of the expected log-likelihood for each word (NULL's mass
+        is taken as spread evenly over the words), kept between 0.1 and 14.
 
     Notes
     -----
-    Time: O(sum of n m over the distinct pairs of lengths) a step, at most 60 steps.
+    The expected log-likelihood is concave in the tension, but climbing to its top, 13 to 32 on the
+    development sets, costs accuracy: the tension has to grow with the tables. Mean AER in percent of the two
+    directions there: 35.1 with fast_align's derivative, 35.4 with the right one, 35.7 at the top.
+
+    Time: O(sum of n m over the distinct pairs of lengths) a step.
     """
     n_words = float(np.sum(lengths[:, 1] * lengths[:, 2]))
-    if compatible:
-        for _ in range(8):
-            tension += 20.0 * (observed[1] / n_words - _mean_feature(lengths, tension, True) / n_words)
-            tension = min(max(tension, _RANGE[0]), _RANGE[1])
-        return tension
-    wanted = observed[0] / max(n_words - null_mass, 1e-9)
-    low, high = 0.0, _MAX_TENSION
-    if _mean_feature(lengths, low, False) / n_words >= wanted:
-        return low
-    for _ in range(60):
-        tension = (low + high) / 2
-        if _mean_feature(lengths, tension, False) / n_words < wanted:
-            low = tension
-        else:
-            high = tension
-        if high - low < 1e-6:
-            break
-    return (low + high) / 2
+    wanted = observed[1] / n_words if compatible else observed[0] / max(n_words - null_mass, 1e-9)
+    for _ in range(8):
+        tension += 20.0 * (wanted - _mean_feature(lengths, tension, compatible) / n_words)
+        tension = min(max(tension, _RANGE[0]), _RANGE[1])
+    return tension
 
 
 @nb.njit(cache=True)

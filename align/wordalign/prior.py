@@ -180,7 +180,7 @@ class Prior:
     def of_aligner(cls, aligner: Aligner, *, weight: float = 1.0) -> Prior:
         """``weight`` times the expected number of links in the text that ``aligner`` was trained on.
 
-        To train on another text, rather hand the aligner itself to :func:`align.wordalign.train`, which passes
+        To train on another text, rather hand the aligner itself to :func:`align.wordalign.train`: that passes
         on what its class maps say too.
 
         Raises
