@@ -223,7 +223,7 @@ class Aligner:
 
     @property
     def _rows(self) -> PairTable:
-        return PairTable(self.indptr, self.tgt, np.empty(0, dtype=np.int32), np.zeros(1, dtype=np.int64))
+        return PairTable(self.indptr, self.tgt, np.zeros(1, dtype=np.int64))
 
 
 def train(
@@ -279,9 +279,8 @@ def train(
     Tables come from the counts by the mean-field Dirichlet estimate. The result is the same to the bit for
     any number of threads (``numba.set_num_threads``).
 
-    Time: O(sum of I J (I + J)) an iteration for the HMMs, O(sum of I J) for the others. Memory: 4 bytes a
-    cell (one of the I x J places of a sentence pair) and at most 24 bytes for each distinct pair of
-    types that occur together, 40 with class maps.
+    Time: O(sum of I J (I + J)) an iteration for the HMMs, O(sum of I J) for the others. Memory: at most
+    24 bytes for each distinct pair of types that occur together, 40 with class maps.
     """
     return _train(bitext, model, options, classes, prior, src_words, tgt_words)[0]
 
@@ -357,7 +356,7 @@ def usable_pairs(bitext: Bitext, options: AlignOptions) -> PairTable:
     """The pair table without sentences that are too long, of which one warning tells."""
     pairs = build_pairs(bitext, max_len=options.max_len)
     long = np.maximum(np.diff(bitext.src_offsets), np.diff(bitext.tgt_offsets)) > options.max_len
-    if len(pairs.cells) == 0:
+    if pairs.cell_offsets[-1] == 0:
         raise InputError(
             "no sentence pair to align",
             got=f"{bitext.n_pairs} pairs, all with an empty side or over {options.max_len} tokens",

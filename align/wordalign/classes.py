@@ -76,7 +76,7 @@ def _numbered(keys: list[str]) -> NDArray[np.int32]:
 class ClassPrior:
     """The prior of every row, in both directions, from the present counts.
 
-    Memory: 4 bytes a row and map, and 8 bytes a row for the prior itself.
+    Memory: 8 bytes a row for the prior, and 8 bytes x the target classes for each thread on the way.
     """
 
     def __init__(
@@ -96,23 +96,30 @@ class ClassPrior:
         n_tgt = np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types).astype(np.float64)
         self.maps = []
         for src, tgt in zip(classes.src, classes.tgt, strict=True):
-            order = np.argsort(src, kind="stable")
-            class_pair, n_class_pairs = _number_class_pairs(
-                pairs.indptr, pairs.tgt, src, tgt, order, int(tgt.max(initial=-1)) + 1
-            )
             src_share = n_src / np.maximum(np.bincount(src, weights=n_src), 1.0)[src]
             tgt_share = n_tgt / np.maximum(np.bincount(tgt, weights=n_tgt), 1.0)[tgt]
-            self.maps.append((src, tgt, src_share, tgt_share, class_pair, n_class_pairs))
+            # source types in order of their classes, and where each class begins in that order
+            order = np.argsort(src, kind="stable")
+            n_src_classes = int(src.max(initial=-1)) + 1
+            first = np.searchsorted(src[order], np.arange(n_src_classes + 1))
+            # shares of source classes with equally many rows, many enough for any number of threads
+            n_rows = np.concatenate(([0], np.cumsum(np.diff(pairs.indptr)[order])))[first]
+            shares = np.searchsorted(n_rows, np.linspace(0, pairs.n_rows, 33))
+            shares[0], shares[-1] = 0, n_src_classes
+            self.maps.append((tgt, src_share, tgt_share, order, first, shares))
 
     def __call__(self, counts: NDArray[np.float32]) -> NDArray[np.float32]:
         """Dirichlet parameters, float32, shape (n_rows, 2), from counts of one or two columns."""
         prior = np.full((self.pairs.n_rows, 2), self.alpha, dtype=np.float32)
         for class_map in self.maps:
-            for direction in range(2):
-                _add_class_prior(
-                    self.pairs.indptr, self.pairs.tgt, counts[:, direction % counts.shape[1]], *class_map,
-                    direction, self.class_weight / len(self.maps), prior,
-                )  # fmt: skip
+            _add_class_prior(
+                self.pairs.indptr,
+                self.pairs.tgt,
+                counts,
+                *class_map,
+                self.class_weight / len(self.maps),
+                prior,
+            )
         _add_form_prior(
             self.pairs.indptr,
             self.pairs.tgt,
@@ -124,60 +131,97 @@ class ClassPrior:
         return prior
 
 
-@nb.njit(cache=True)
-def _number_class_pairs(
-    indptr: NDArray[np.int64],
-    row_tgt: NDArray[np.int32],
-    src_class: NDArray[np.int32],
-    tgt_class: NDArray[np.int32],
-    order: NDArray[np.int64],
-    n_tgt_classes: int,
-) -> tuple[NDArray[np.int32], int]:
-    class_pair = np.empty(len(row_tgt), dtype=np.int32)
-    number_of = np.full(n_tgt_classes, -1, dtype=np.int64)
-    n, first, previous = 0, 0, -1
-    for s in order:
-        if src_class[s] != previous:
-            previous = src_class[s]
-            first = n
-        for row in range(indptr[s], indptr[s + 1]):
-            c = tgt_class[row_tgt[row]]
-            if number_of[c] < first:
-                number_of[c] = n
-                n += 1
-            class_pair[row] = number_of[c]
-    return class_pair, n
-
-
-@nb.njit(cache=True)
 def _add_class_prior(
     indptr: NDArray[np.int64],
     row_tgt: NDArray[np.int32],
     counts: NDArray[np.float32],
-    src_class: NDArray[np.int32],
     tgt_class: NDArray[np.int32],
     src_share: NDArray[np.float64],
     tgt_share: NDArray[np.float64],
-    class_pair: NDArray[np.int32],
-    n_class_pairs: int,
-    direction: int,
+    order: NDArray[np.int64],
+    first: NDArray[np.int64],
+    shares: NDArray[np.int64],
     weight: float,
     prior: NDArray[np.float32],
 ) -> None:
-    given, share = (src_class, tgt_share) if direction == 0 else (tgt_class, src_share)
-    joint = np.zeros(n_class_pairs)
-    total = np.zeros(given.max() + 1)
-    for s in range(len(indptr) - 1):
-        for row in range(indptr[s], indptr[s + 1]):
-            joint[class_pair[row]] += counts[row]
-            total[given[s if direction == 0 else row_tgt[row]]] += counts[row]
-    for s in range(len(indptr) - 1):
-        for row in range(indptr[s], indptr[s + 1]):
-            t = row_tgt[row]
-            whole = total[given[s if direction == 0 else t]]
-            if whole > 0.0:
-                part = share[t if direction == 0 else s]
-                prior[row, direction] += weight * part * joint[class_pair[row]] / whole
+    totals = _class_totals(row_tgt, counts, tgt_class)
+    _add_shares(
+        indptr, row_tgt, counts, tgt_class, src_share, tgt_share, order, first, shares, totals, weight, prior
+    )
+
+
+@nb.njit(cache=True)
+def _class_totals(
+    row_tgt: NDArray[np.int32], counts: NDArray[np.float32], tgt_class: NDArray[np.int32]
+) -> NDArray[np.float64]:
+    last = counts.shape[1] - 1
+    totals = np.zeros(tgt_class.max() + 1)
+    for row in range(len(row_tgt)):
+        totals[tgt_class[row_tgt[row]]] += counts[row, last]
+    return totals
+
+
+@nb.njit(parallel=True, cache=True)
+def _add_shares(
+    indptr: NDArray[np.int64],
+    row_tgt: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    tgt_class: NDArray[np.int32],
+    src_share: NDArray[np.float64],
+    tgt_share: NDArray[np.float64],
+    order: NDArray[np.int64],
+    first: NDArray[np.int64],
+    shares: NDArray[np.int64],
+    totals: NDArray[np.float64],
+    weight: float,
+    prior: NDArray[np.float32],
+) -> None:
+    for share in nb.prange(len(shares) - 1):
+        _add_share(
+            indptr, row_tgt, counts, tgt_class, src_share, tgt_share, order, first,
+            shares[share], shares[share + 1], totals, weight, prior,
+        )  # fmt: skip
+
+
+@nb.njit(cache=True)
+def _add_share(
+    indptr: NDArray[np.int64],
+    row_tgt: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    tgt_class: NDArray[np.int32],
+    src_share: NDArray[np.float64],
+    tgt_share: NDArray[np.float64],
+    order: NDArray[np.int64],
+    first: NDArray[np.int64],
+    start: int,
+    stop: int,
+    totals: NDArray[np.float64],
+    weight: float,
+    prior: NDArray[np.float32],
+) -> None:
+    last = counts.shape[1] - 1
+    # counts of the present source class with every target class, in both directions
+    joint = np.zeros((len(totals), 2))
+    for c in range(start, stop):
+        total = 0.0
+        for x in range(first[c], first[c + 1]):
+            for row in range(indptr[order[x]], indptr[order[x] + 1]):
+                joint[tgt_class[row_tgt[row]], 0] += counts[row, 0]
+                joint[tgt_class[row_tgt[row]], 1] += counts[row, last]
+                total += counts[row, 0]
+        for x in range(first[c], first[c + 1]):
+            s = order[x]
+            for row in range(indptr[s], indptr[s + 1]):
+                t = row_tgt[row]
+                d = tgt_class[t]
+                if total > 0.0:
+                    prior[row, 0] += weight * tgt_share[t] * joint[d, 0] / total
+                if totals[d] > 0.0:
+                    prior[row, 1] += weight * src_share[s] * joint[d, 1] / totals[d]
+        for x in range(first[c], first[c + 1]):
+            for row in range(indptr[order[x]], indptr[order[x] + 1]):
+                joint[tgt_class[row_tgt[row]], 0] = 0.0
+                joint[tgt_class[row_tgt[row]], 1] = 0.0
 
 
 @nb.njit(cache=True)

@@ -12,7 +12,7 @@ from align.wordalign.bitext import Bitext
 from align.wordalign.diagonal import diagonal_posteriors
 from align.wordalign.hmm import hmm_posteriors
 from align.wordalign.ibm1 import ibm1_posteriors
-from align.wordalign.pairs import PairTable
+from align.wordalign.pairs import PairTable, chunk_cells
 
 # What the expected count of a link is: each direction's own posterior, their product, or their mean.
 INDEPENDENT, AGREE, MEAN = 0, 1, 2
@@ -93,8 +93,8 @@ def expect(
 
     Notes
     -----
-    The text is taken in chunks of about two million cells, which bounds the memory for posteriors to 16 MiB
-    whatever its length. Within a chunk the sentences run in parallel and write to places of their own; then
+    The text is taken in chunks of about two million cells, which bounds the memory for cells and posteriors
+    to 24 MiB whatever its length. Within a chunk the sentences run in parallel and write to places of their own; then
     each thread adds up the cells of its own share of the types, in the order of the text. No sum depends on
     the number of threads.
     """
@@ -113,7 +113,7 @@ def expect(
     while start < bitext.n_pairs:
         limit = pairs.cell_offsets[start] + _CHUNK_CELLS
         stop = max(start + 1, int(np.searchsorted(pairs.cell_offsets, limit, side="right")) - 1)
-        cells = pairs.cells[pairs.cell_offsets[start] : pairs.cell_offsets[stop]]
+        cells = chunk_cells(bitext, pairs, start, stop)
         weights = np.empty((len(cells), n_columns), dtype=np.float32)
         left_tgt = np.zeros(bitext.tgt_offsets[stop] - bitext.tgt_offsets[start], dtype=np.float32)
         left_src = np.zeros(bitext.src_offsets[stop] - bitext.src_offsets[start], dtype=np.float32)
@@ -128,7 +128,8 @@ def expect(
         jump_counts += block_jumps.sum(axis=0)
         log_likelihood += block_log_likelihood.sum(axis=0)
         _add_up(*text, start, stop, cells, weights, left_tgt, left_src, n_shares, counts, null_tgt, null_src)
-        found.append(_above(*text[1:], start, stop, weights, threshold))
+        if not found or threshold < np.inf:
+            found.append(_above(*text[1:], start, stop, weights, threshold))
         start = stop
     links = (
         np.concatenate([part[0] for part in found]),
@@ -205,7 +206,7 @@ def _block_posteriors(
     post_src = np.empty((max_src, max_tgt), dtype=np.float32)
     longest = max(max_src, max_tgt) + 1
     nulls = np.empty(longest, dtype=np.float32)
-    scratch = np.empty((6, longest + 4, longest + 4), dtype=np.float32)
+    scratch = np.empty((3, longest + 4, longest + 4), dtype=np.float32)
     # every n-th pair, so that a text sorted by length still gives blocks of equal work
     for pair in range(first_pair, stop, stride):
         first = cell_offsets[pair] - cell_offsets[start]

@@ -16,22 +16,27 @@ _NEGLIGIBLE = 1e-6
 
 
 @nb.njit(cache=True)
-def digamma(x: float) -> float:
-    """The digamma function for x > 0, to about 1e-12 (recurrence up to 6, then the asymptotic series)."""
+def exp_digamma(x: float) -> float:
+    """exp(psi(x)) for x > 0, to about 1e-9.
+
+    The recurrence psi(x) = psi(x + 1) - 1 / x up to 6, then the series of exp(psi(z + 1/2)) in 1 / z, which
+    needs no logarithm.
+    """
     shift = 0.0
     while x < 6.0:
-        shift -= 1.0 / x
+        shift += 1.0 / x
         x += 1.0
-    y = 1.0 / (x * x)
-    series = y * (1 / 12 - y * (1 / 120 - y * (1 / 252 - y * (1 / 240 - y * (1 / 132)))))
-    return shift + math.log(x) - 0.5 / x - series
+    z = x - 0.5
+    u = 1.0 / (z * z)
+    series = z + (1 / 24 - u * (37 / 5760 - u * (10313 / 2903040 - u * (5509121 / 1393459200)))) / z
+    return series * math.exp(-shift) if shift > 0.0 else series
 
 
 @nb.njit(cache=True)
 def _weight(count: float, variational: bool) -> float:
     if not variational:
         return count
-    return max(math.exp(digamma(count)), _FLOOR)
+    return max(exp_digamma(count), _FLOOR)
 
 
 def maximize(
@@ -63,11 +68,11 @@ def maximize(
     Sums run over the rows of a word, that is over the types it occurs with. Linear in the number of rows.
     """
     table = np.empty((pairs.n_rows, 2), dtype=np.float32)
-    tgt_totals = _tgt_totals(pairs.tgt, counts, prior, n_tgt_types)
-    seen = tgt_totals > 0
-    tgt_scale = np.zeros(n_tgt_types)
-    tgt_scale[seen] = [_inverse(total, variational) for total in tgt_totals[seen]]
-    _fill_table(pairs.indptr, pairs.tgt, counts, prior, tgt_scale, variational, table)
+    tgt_scale = _tgt_scale(pairs.tgt, counts, prior, n_tgt_types, variational)
+    # shares of equal work, many enough for any number of threads
+    shares = np.searchsorted(pairs.indptr, np.linspace(0, pairs.n_rows, 65))
+    shares[0], shares[-1] = 0, len(pairs.indptr) - 1
+    _fill_table(pairs.indptr, pairs.tgt, counts, prior, tgt_scale, variational, shares, table)
     return table
 
 
@@ -81,24 +86,39 @@ def maximize_null(
     parameters = counts[occurs] + alpha
     scale = _inverse(float(parameters.sum()), variational)
     out = np.zeros(len(counts), dtype=np.float32)
-    out[occurs] = [_weight(c, variational) * scale for c in parameters]
+    out[occurs] = _weights(parameters, variational) * scale
+    return out
+
+
+@nb.njit(cache=True)
+def _weights(counts: NDArray[np.float64], variational: bool) -> NDArray[np.float64]:
+    out = np.empty(len(counts))
+    for k in range(len(counts)):
+        out[k] = _weight(counts[k], variational)
     return out
 
 
 @nb.njit(cache=True)
 def _inverse(total: float, variational: bool) -> float:
-    return math.exp(-digamma(total)) if variational else 1.0 / total
+    return 1.0 / (exp_digamma(total) if variational else total)
 
 
 @nb.njit(cache=True)
-def _tgt_totals(
-    tgt: NDArray[np.int32], counts: NDArray[np.float32], prior: NDArray[np.float32], n_tgt_types: int
+def _tgt_scale(
+    tgt: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    n_tgt_types: int,
+    variational: bool,
 ) -> NDArray[np.float64]:
     totals = np.zeros(n_tgt_types)
     last = counts.shape[1] - 1
     flat = len(prior) == 1
     for row in range(len(tgt)):
         totals[tgt[row]] += counts[row, last] + (prior[0, 0] if flat else prior[row, 1])
+    for t in range(n_tgt_types):
+        if totals[t] > 0.0:
+            totals[t] = _inverse(totals[t], variational)
     return totals
 
 
@@ -110,32 +130,46 @@ def _fill_table(
     prior: NDArray[np.float32],
     tgt_scale: NDArray[np.float64],
     variational: bool,
+    shares: NDArray[np.int64],
+    table: NDArray[np.float32],
+) -> None:
+    for share in nb.prange(len(shares) - 1):
+        _fill_rows(
+            indptr, tgt, counts, prior, tgt_scale, variational, shares[share], shares[share + 1], table
+        )
+
+
+@nb.njit(cache=True)
+def _fill_rows(
+    indptr: NDArray[np.int64],
+    tgt: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    tgt_scale: NDArray[np.float64],
+    variational: bool,
+    start: int,
+    stop: int,
     table: NDArray[np.float32],
 ) -> None:
     last = counts.shape[1] - 1
     flat = len(prior) == 1
     # most rows have next to no count, and the digamma function is what costs
     of_nothing = _weight(prior[0, 0], variational)
-    for s in nb.prange(len(indptr) - 1):
+    for s in range(start, stop):
         total = 0.0
         for row in range(indptr[s], indptr[s + 1]):
             total += counts[row, 0] + (prior[0, 0] if flat else prior[row, 0])
-        if total > 0.0:
-            scale = _inverse(total, variational)
-            for row in range(indptr[s], indptr[s + 1]):
-                a, b = counts[row, 0], counts[row, last]
-                if flat:
-                    a += prior[0, 0]
-                    b += prior[0, 0]
-                else:
-                    a += prior[row, 0]
-                    b += prior[row, 1]
-                weight = of_nothing if flat and counts[row, 0] < _NEGLIGIBLE else _weight(a, variational)
-                table[row, 0] = weight * scale
-                if b != a:
-                    weight = _weight(b, variational)
-                table[row, 1] = weight * tgt_scale[tgt[row]]
-        else:
-            for row in range(indptr[s], indptr[s + 1]):
-                table[row, 0] = 0.0
-                table[row, 1] = 0.0
+        scale = _inverse(total, variational) if total > 0.0 else 0.0
+        for row in range(indptr[s], indptr[s + 1]):
+            a, b = counts[row, 0], counts[row, last]
+            if flat:
+                a += prior[0, 0]
+                b += prior[0, 0]
+            else:
+                a += prior[row, 0]
+                b += prior[row, 1]
+            weight = of_nothing if flat and counts[row, 0] < _NEGLIGIBLE else _weight(a, variational)
+            table[row, 0] = weight * scale
+            if b != a:
+                weight = _weight(b, variational)
+            table[row, 1] = weight * tgt_scale[tgt[row]] if total > 0.0 else 0.0

@@ -1,8 +1,9 @@
 """The table of word pairs that occur together, and where each one occurs.
 
-Every distinct (source type, target type) that shares a sentence pair gets one row; each sentence pair holds
+Every distinct (source type, target type) that shares a sentence pair gets one row; each sentence pair has
 an I x J block of row numbers. Tables of probabilities and counts are arrays over the rows, so nothing of size
-V_src x V_tgt ever exists, and one block serves both directions.
+V_src x V_tgt ever exists, and one block serves both directions. Blocks are made for a part of the text when
+they are wanted and forgotten again: memory is bounded by the table, not by the text.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from align.wordalign.bitext import Bitext
 
 @dataclass(frozen=True, eq=False)
 class PairTable:
-    """Rows of co-occurring types in CSR order by source type, and the cells that refer to them.
+    """Rows of co-occurring types in CSR order by source type.
 
     Attributes
     ----------
@@ -27,15 +28,12 @@ class PairTable:
         Rows of source type ``s`` are ``indptr[s]`` to ``indptr[s + 1] - 1``.
     tgt : int32 array, shape (n_rows,)
         Target type of each row.
-    cells : int32 array, shape (n_cells,)
-        Row number of every (i, j) of every sentence pair; the block of a pair is in C order, i first.
     cell_offsets : int64 array, shape (n_pairs + 1,)
-        Where the block of each pair begins. Pairs that are left out have an empty block.
+        Cells (places of the I x J blocks) before each pair. Pairs that are left out have an empty block.
     """
 
     indptr: NDArray[np.int64]
     tgt: NDArray[np.int32]
-    cells: NDArray[np.int32]
     cell_offsets: NDArray[np.int64]
 
     @property
@@ -57,7 +55,7 @@ def build_pairs(bitext: Bitext, *, max_len: int) -> PairTable:
     Notes
     -----
     One scan of the text counts, a second fills: time is linear in the number of cells (the sum of I x J),
-    memory is 4 bytes a cell and 4 bytes a row, and 4 bytes x ``n_tgt_types`` for each thread on the way.
+    memory is 4 bytes a row, and 4 bytes x ``n_tgt_types`` for each of 4 tasks a thread on the way.
     Rows of a source type are in order of first occurrence, whatever the number of threads.
     """
     n_src = np.diff(bitext.src_offsets)
@@ -66,27 +64,8 @@ def build_pairs(bitext: Bitext, *, max_len: int) -> PairTable:
     cell_offsets = np.zeros(bitext.n_pairs + 1, dtype=np.int64)
     np.cumsum(n_cells, out=cell_offsets[1:])
 
-    position_pair = np.repeat(np.arange(bitext.n_pairs, dtype=np.int32), n_src)
-    order = np.argsort(bitext.src_ids, kind="stable")
-    type_offsets = np.zeros(bitext.n_src_types + 1, dtype=np.int64)
-    np.cumsum(np.bincount(bitext.src_ids, minlength=bitext.n_src_types), out=type_offsets[1:])
-    # a share of the source types for each task, by the number of cells behind them
-    work = np.concatenate(([0], np.cumsum(np.where(n_cells > 0, n_tgt, 0)[position_pair[order]])))[
-        type_offsets
-    ]
-    shares = np.searchsorted(work, np.linspace(0, work[-1], 4 * nb.get_num_threads() + 1))
-    shares[-1] = bitext.n_src_types
-
-    args = (
-        bitext.src_offsets,
-        bitext.tgt_ids,
-        bitext.tgt_offsets,
-        cell_offsets,
-        position_pair,
-        order,
-        type_offsets,
-    )
-    n_rows = _count_rows(*args, shares, bitext.n_tgt_types)
+    text = _by_type(bitext, cell_offsets, 0, bitext.n_pairs)
+    n_rows = _count_rows(*text, bitext.n_src_types, bitext.n_tgt_types)
     indptr = np.zeros(bitext.n_src_types + 1, dtype=np.int64)
     np.cumsum(n_rows, out=indptr[1:])
     if indptr[-1] > np.iinfo(np.int32).max:
@@ -97,74 +76,137 @@ def build_pairs(bitext: Bitext, *, max_len: int) -> PairTable:
             hint="Align the text in parts, or use smaller vocabularies",
         )
     tgt = np.empty(indptr[-1], dtype=np.int32)
-    cells = np.empty(cell_offsets[-1], dtype=np.int32)
-    _fill(*args, shares, bitext.n_tgt_types, indptr, tgt, cells)
-    return PairTable(indptr, tgt, cells, cell_offsets)
+    _fill_rows(*text, bitext.n_tgt_types, indptr, tgt)
+    return PairTable(indptr, tgt, cell_offsets)
+
+
+def chunk_cells(bitext: Bitext, pairs: PairTable, start: int, stop: int) -> NDArray[np.int32]:
+    """Row number of every (i, j) of sentence pairs ``start`` to ``stop - 1``, each block in C order, i first.
+
+    The rows of each source type of the chunk are laid out by target type, then read off: time is linear in
+    the chunk's cells and in the rows of its source types.
+    """
+    cells = np.empty(pairs.cell_offsets[stop] - pairs.cell_offsets[start], dtype=np.int32)
+    text = _by_type(bitext, pairs.cell_offsets, start, stop)
+    _fill_cells(*text, bitext.n_tgt_types, pairs.indptr, pairs.tgt, pairs.cell_offsets[start], cells)
+    return cells
+
+
+_TextByType = tuple[
+    NDArray[np.int32],
+    NDArray[np.int64],
+    NDArray[np.int32],
+    NDArray[np.int64],
+    NDArray[np.int64],
+    NDArray[np.int32],
+    NDArray[np.int64],
+    NDArray[np.int64],
+]
+
+
+def _by_type(bitext: Bitext, cell_offsets: NDArray[np.int64], start: int, stop: int) -> _TextByType:
+    # the text, and its source positions with cells in order of their types, cut into shares of equal work
+    # that begin with a type
+    first, last = bitext.src_offsets[start], bitext.src_offsets[stop]
+    n_src = np.diff(bitext.src_offsets[start : stop + 1])
+    pair_of = np.repeat(np.arange(start, stop, dtype=np.int32), n_src)
+    n_cells = np.repeat(np.diff(cell_offsets[start : stop + 1]) // np.maximum(n_src, 1), n_src)
+    used = np.flatnonzero(n_cells)
+    order = used[np.argsort(bitext.src_ids[first:last][used], kind="stable")]
+    positions = first + order
+    work = np.concatenate(([0], np.cumsum(n_cells[order])))
+    shares = np.searchsorted(work, np.linspace(0, work[-1], 4 * nb.get_num_threads() + 1))
+    types = bitext.src_ids[positions]
+    shares = np.searchsorted(types, types[np.minimum(shares, len(types) - 1)]) if len(types) else 0 * shares
+    shares[-1] = len(positions)
+    return (
+        bitext.src_ids, bitext.src_offsets, bitext.tgt_ids, bitext.tgt_offsets, cell_offsets,
+        pair_of[order], positions, shares,
+    )  # fmt: skip
 
 
 @nb.njit(parallel=True, cache=True)
 def _count_rows(
+    src_ids: NDArray[np.int32],
     src_offsets: NDArray[np.int64],
     tgt_ids: NDArray[np.int32],
     tgt_offsets: NDArray[np.int64],
     cell_offsets: NDArray[np.int64],
-    position_pair: NDArray[np.int32],
-    order: NDArray[np.int64],
-    type_offsets: NDArray[np.int64],
+    pair_of: NDArray[np.int32],
+    positions: NDArray[np.int64],
     shares: NDArray[np.int64],
+    n_src_types: int,
     n_tgt_types: int,
 ) -> NDArray[np.int64]:
-    n_rows = np.zeros(len(type_offsets) - 1, dtype=np.int64)
+    n_rows = np.zeros(n_src_types, dtype=np.int64)
     for share in nb.prange(len(shares) - 1):
         seen_with = np.full(n_tgt_types, -1, dtype=np.int32)
-        for s in range(shares[share], shares[share + 1]):
-            n = 0
-            for k in range(type_offsets[s], type_offsets[s + 1]):
-                pair = position_pair[order[k]]
-                if cell_offsets[pair] == cell_offsets[pair + 1]:
-                    continue
-                for q in range(tgt_offsets[pair], tgt_offsets[pair + 1]):
-                    t = tgt_ids[q]
-                    if seen_with[t] != s:
-                        seen_with[t] = s
-                        n += 1
-            n_rows[s] = n
+        for x in range(shares[share], shares[share + 1]):
+            s, pair = src_ids[positions[x]], pair_of[x]
+            for q in range(tgt_offsets[pair], tgt_offsets[pair + 1]):
+                t = tgt_ids[q]
+                if seen_with[t] != s:
+                    seen_with[t] = s
+                    n_rows[s] += 1
     return n_rows
 
 
 @nb.njit(parallel=True, cache=True)
-def _fill(
+def _fill_rows(
+    src_ids: NDArray[np.int32],
     src_offsets: NDArray[np.int64],
     tgt_ids: NDArray[np.int32],
     tgt_offsets: NDArray[np.int64],
     cell_offsets: NDArray[np.int64],
-    position_pair: NDArray[np.int32],
-    order: NDArray[np.int64],
-    type_offsets: NDArray[np.int64],
+    pair_of: NDArray[np.int32],
+    positions: NDArray[np.int64],
     shares: NDArray[np.int64],
     n_tgt_types: int,
     indptr: NDArray[np.int64],
     tgt: NDArray[np.int32],
+) -> None:
+    for share in nb.prange(len(shares) - 1):
+        seen_with = np.full(n_tgt_types, -1, dtype=np.int32)
+        row, previous = 0, -1
+        for x in range(shares[share], shares[share + 1]):
+            s, pair = src_ids[positions[x]], pair_of[x]
+            if s != previous:
+                row, previous = indptr[s], s
+            for q in range(tgt_offsets[pair], tgt_offsets[pair + 1]):
+                t = tgt_ids[q]
+                if seen_with[t] != s:
+                    seen_with[t] = s
+                    tgt[row] = t
+                    row += 1
+
+
+@nb.njit(parallel=True, cache=True)
+def _fill_cells(
+    src_ids: NDArray[np.int32],
+    src_offsets: NDArray[np.int64],
+    tgt_ids: NDArray[np.int32],
+    tgt_offsets: NDArray[np.int64],
+    cell_offsets: NDArray[np.int64],
+    pair_of: NDArray[np.int32],
+    positions: NDArray[np.int64],
+    shares: NDArray[np.int64],
+    n_tgt_types: int,
+    indptr: NDArray[np.int64],
+    tgt: NDArray[np.int32],
+    first_cell: int,
     cells: NDArray[np.int32],
 ) -> None:
     for share in nb.prange(len(shares) - 1):
-        row_of = np.full(n_tgt_types, -1, dtype=np.int32)
-        for s in range(shares[share], shares[share + 1]):
-            # rows grow with s, so a number below the first of s was left by an earlier type
-            first = indptr[s]
-            row = first
-            for k in range(type_offsets[s], type_offsets[s + 1]):
-                position = order[k]
-                pair = position_pair[position]
-                if cell_offsets[pair] == cell_offsets[pair + 1]:
-                    continue
-                n_tgt = tgt_offsets[pair + 1] - tgt_offsets[pair]
-                cell = cell_offsets[pair] + (position - src_offsets[pair]) * n_tgt
-                for q in range(tgt_offsets[pair], tgt_offsets[pair + 1]):
-                    t = tgt_ids[q]
-                    if row_of[t] < first:
-                        row_of[t] = row
-                        tgt[row] = t
-                        row += 1
-                    cells[cell] = row_of[t]
-                    cell += 1
+        row_of = np.empty(n_tgt_types, dtype=np.int32)
+        previous = -1
+        for x in range(shares[share], shares[share + 1]):
+            s, pair = src_ids[positions[x]], pair_of[x]
+            if s != previous:
+                previous = s
+                for row in range(indptr[s], indptr[s + 1]):
+                    row_of[tgt[row]] = row
+            first = tgt_offsets[pair]
+            n_tgt = tgt_offsets[pair + 1] - first
+            cell = cell_offsets[pair] + (positions[x] - src_offsets[pair]) * n_tgt - first_cell
+            for j in range(n_tgt):
+                cells[cell + j] = row_of[tgt_ids[first + j]]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from align.wordalign.bitext import Bitext
 from align.wordalign.expectation import INDEPENDENT, Parameters, _chunk_posteriors
 from align.wordalign.links import Links
-from align.wordalign.pairs import PairTable
+from align.wordalign.pairs import PairTable, chunk_cells
 
 _CHUNK_CELLS = 1 << 20
 _CHUNK_PAIRS = 1 << 12
@@ -59,7 +59,7 @@ def posterior_chunks(bitext: Bitext, pairs: PairTable, parameters: Parameters) -
         limit = pairs.cell_offsets[start] + _CHUNK_CELLS
         stop = max(start + 1, int(np.searchsorted(pairs.cell_offsets, limit, side="right")) - 1)
         stop = min(stop, start + _CHUNK_PAIRS)
-        cells = pairs.cells[pairs.cell_offsets[start] : pairs.cell_offsets[stop]]
+        cells = chunk_cells(bitext, pairs, start, stop)
         weights = np.empty((len(cells), 2), dtype=np.float32)
         # one block a pair gives every pair its own log-likelihood
         log_likelihood = np.zeros((stop - start, 2))

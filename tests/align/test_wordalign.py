@@ -16,9 +16,9 @@ from align.errors import InputError, UsageError
 from align.evaluation import alignment_error_rate
 from align.wordalign import AlignOptions, Bitext, Links, WordClasses, align, expectation
 from align.wordalign.classes import ClassPrior
-from align.wordalign.hmm import first_jumps, hmm_posteriors
+from align.wordalign.hmm import BEAM, first_jumps, hmm_posteriors
 from align.wordalign.ibm1 import ibm1_posteriors
-from align.wordalign.maximization import digamma, maximize, maximize_null
+from align.wordalign.maximization import exp_digamma, maximize, maximize_null
 from align.wordalign.pairs import build_pairs
 from benchmarks import wordalign as gold_standards
 
@@ -78,8 +78,8 @@ def test_hmm_posteriors_equal_enumeration_of_all_paths(n_gen, n_from):
     post = np.zeros((n_gen, n_from), dtype=np.float32)
     counts = np.zeros_like(jump)
     longest = max(n_gen, n_from) + 1
-    scratch = np.full((6, longest + 4, longest + 4), np.nan, dtype=np.float32)
-    value = hmm_posteriors(emit, null, n_gen, n_from, p0, jump, scratch, post, True, counts)
+    scratch = np.full((3, longest + 4, longest + 4), np.nan, dtype=np.float32)
+    value = hmm_posteriors(emit, null, n_gen, n_from, p0, jump, scratch, post, True, counts, 0.0)
     np.testing.assert_allclose(post, posterior / total, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(counts, jumps / total, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(value, math.log(total), rtol=1e-5)
@@ -92,13 +92,36 @@ def test_hmm_posteriors_of_a_long_sentence_do_not_underflow():
     emit *= 1e-18
     null *= 1e-18
     post = np.zeros((n, n), dtype=np.float32)
-    scratch = np.full((6, n + 5, n + 5), np.nan, dtype=np.float32)
+    scratch = np.full((3, n + 5, n + 5), np.nan, dtype=np.float32)
     jump = first_jumps(n)
     counts = np.zeros_like(jump)
     value = hmm_posteriors(emit, null, n, n, 0.05, jump, scratch, post, True, counts)
     assert math.isfinite(value)
     assert (post.sum(axis=1) <= 1 + 1e-4).all()
     np.testing.assert_allclose(counts.sum(), post.sum(), rtol=1e-4)
+
+
+def test_beam_leaves_out_next_to_nothing():
+    rng = np.random.default_rng(13)
+    n_gen, n_from = 40, 50
+    emit, null = emissions(rng, n_gen, n_from)
+    # as peaked as the tables of a trained model
+    emit **= 4
+    jump = first_jumps(n_from)
+    results = []
+    for beam in (0.0, BEAM, 0.01):
+        post = np.zeros((n_gen, n_from), dtype=np.float32)
+        counts = np.zeros_like(jump)
+        scratch = np.full((3, n_from + 5, n_from + 5), np.nan, dtype=np.float32)
+        value = hmm_posteriors(
+            emit.copy(), null.copy(), n_gen, n_from, 0.05, jump, scratch, post, True, counts, beam
+        )
+        results.append((post, counts, value))
+    (whole, all_counts, log_likelihood), (post, counts, value), (narrow, _, _) = results
+    np.testing.assert_allclose(post, whole, atol=2e-3)
+    np.testing.assert_allclose(counts, all_counts, atol=2e-2)
+    np.testing.assert_allclose(value, log_likelihood, rtol=1e-4)
+    assert np.abs(narrow - whole).max() > np.abs(post - whole).max() > 0
 
 
 def test_ibm1_posteriors():
@@ -112,9 +135,9 @@ def test_ibm1_posteriors():
     np.testing.assert_allclose(value, np.log(whole).sum(), rtol=1e-5)
 
 
-def test_digamma():
-    x = np.concatenate([np.logspace(-3, 5, 200), np.arange(1, 12) / 2])
-    np.testing.assert_allclose([digamma(v) for v in x], scipy.special.digamma(x), rtol=1e-11, atol=1e-11)
+def test_exp_digamma():
+    x = np.concatenate([np.logspace(-2, 5, 200), np.arange(1, 24) / 2])
+    np.testing.assert_allclose([exp_digamma(v) for v in x], np.exp(scipy.special.digamma(x)), rtol=1e-9)
 
 
 @pytest.mark.parametrize("n_columns", [1, 2])

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from align.errors import InputError
 from align.wordalign import Bitext, Links
-from align.wordalign.pairs import build_pairs
+from align.wordalign.pairs import build_pairs, chunk_cells
 
 sentences = st.lists(st.lists(st.integers(0, 6), min_size=1, max_size=5), min_size=1, max_size=8)
 
@@ -63,8 +63,12 @@ def test_pair_table_names_every_cell(src, max_len, data):
     for s, t in zip(src, tgt, strict=True):
         if len(s) <= max_len and len(t) <= max_len:
             expected += [(a, b) for a in s for b in t]
-    found = list(zip(src_of_row[pairs.cells].tolist(), pairs.tgt[pairs.cells].tolist(), strict=True))
-    assert found == expected
+    # all at once, and in two parts
+    part = data.draw(st.integers(0, bitext.n_pairs))
+    parts = [chunk_cells(bitext, pairs, *ends) for ends in ((0, part), (part, bitext.n_pairs))]
+    for cells in (chunk_cells(bitext, pairs, 0, bitext.n_pairs), np.concatenate(parts)):
+        found = list(zip(src_of_row[cells].tolist(), pairs.tgt[cells].tolist(), strict=True))
+        assert found == expected
     rows = list(zip(src_of_row.tolist(), pairs.tgt.tolist(), strict=True))
     assert len(set(rows)) == len(rows)
     assert set(rows) == set(expected)
