@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
-from align.neighbors.exact import Neighbors, top_k
+from align.neighbors.exact import Backend, Neighbors, top_k
 from align.neighbors.inverted import inverted_nearest
 from align.normalize import unit
 
@@ -24,7 +24,12 @@ Method = Literal["nn", "csls", "isf", "invnn"]
 
 
 def mean_top_k(
-    queries: NDArray[np.floating], candidates: NDArray[np.floating], k: int = 10
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    k: int = 10,
+    *,
+    backend: Backend = "auto",
+    device: str | None = None,
 ) -> NDArray[np.float32]:
     """Mean cosine of every query with its k nearest candidates: the neighbourhood term r of CSLS.
 
@@ -34,6 +39,8 @@ def mean_top_k(
     candidates : ndarray, shape (n_candidates, dim)
     k : int
         With fewer candidates than k, the mean is over all of them.
+    backend, device
+        As :func:`~align.neighbors.exact.top_k`.
 
     Returns
     -------
@@ -43,7 +50,8 @@ def mean_top_k(
     -----
     Cost and errors are those of :func:`~align.neighbors.exact.top_k`.
     """
-    return top_k(queries, candidates, k).scores.mean(axis=1, dtype=np.float64).astype(np.float32)
+    near = top_k(queries, candidates, k, backend=backend, device=device)
+    return near.scores.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
 def csls(
@@ -55,6 +63,8 @@ def csls(
     src_space: NDArray[np.floating] | None = None,
     src_density: NDArray[np.floating] | None = None,
     tgt_density: NDArray[np.floating] | None = None,
+    backend: Backend = "auto",
+    device: str | None = None,
 ) -> Neighbors:
     """The k candidates with the best cross-domain similarity local scaling for every query.
 
@@ -75,6 +85,8 @@ def csls(
         r_T of the queries, ``mean_top_k(queries, candidates)`` by default.
     tgt_density : ndarray, shape (n_candidates,), optional
         r_S of the candidates, ``mean_top_k(candidates, src_space)`` by default.
+    backend, device
+        As :func:`~align.neighbors.exact.top_k`.
 
     Returns
     -------
@@ -96,16 +108,18 @@ def csls(
     Conneau et al. (2018), "Word translation without parallel data", arXiv:1710.04087, equation 7.
     """
     if src_density is None:
-        src_density = mean_top_k(queries, candidates, neighborhood)
+        src_density = mean_top_k(queries, candidates, neighborhood, backend=backend, device=device)
     if tgt_density is None:
-        tgt_density = mean_top_k(candidates, queries if src_space is None else src_space, neighborhood)
+        sources = queries if src_space is None else src_space
+        tgt_density = mean_top_k(candidates, sources, neighborhood, backend=backend, device=device)
     if src_density.shape != (len(queries),) or tgt_density.shape != (len(candidates),):
         raise InputError(
             "densities do not fit",
             got=f"{src_density.shape}, {tgt_density.shape}",
             wanted=f"{(len(queries),)}, {(len(candidates),)}",
         )
-    half = top_k(queries, candidates, k, bias=-tgt_density.astype(np.float32) / 2)
+    bias = -tgt_density.astype(np.float32) / 2
+    half = top_k(queries, candidates, k, bias=bias, backend=backend, device=device)
     scores = 2 * half.scores - src_density.astype(np.float32)[:, None]
     return Neighbors(half.indices, scores)
 
@@ -119,6 +133,8 @@ def inverted_softmax(
     src_space: NDArray[np.floating] | None = None,
     sample: int | None = None,
     seed: int = 0,
+    backend: Backend = "auto",
+    device: str | None = None,
 ) -> Neighbors:
     """The k candidates that are most probably translated back to the query.
 
@@ -136,6 +152,8 @@ def inverted_softmax(
     sample : int, optional
         Sum over that many source rows, drawn without replacement by `seed`, instead of all.
     seed : int
+    backend, device
+        The sums are the processor's; the rest as :func:`~align.neighbors.exact.top_k`.
 
     Returns
     -------
@@ -168,7 +186,8 @@ def inverted_softmax(
     if sources.ndim != 2 or candidates.ndim != 2 or sources.shape[1] != candidates.shape[1]:
         raise InputError("spaces differ in width", got=f"{sources.shape}, {candidates.shape}")
     logs = _log_sums(unit(np.asarray(candidates, np.float32)), unit(np.asarray(sources, np.float32)), beta)
-    found = top_k(queries, candidates, k, bias=(-logs / beta).astype(np.float32))
+    bias = (-logs / beta).astype(np.float32)
+    found = top_k(queries, candidates, k, bias=bias, backend=backend, device=device)
     return Neighbors(found.indices, (beta * found.scores).astype(np.float32))
 
 
@@ -223,6 +242,8 @@ def retrieve(
     src_rows: NDArray[np.integer] | None = None,
     neighborhood: int = 10,
     beta: float = 10.0,
+    backend: Backend = "auto",
+    device: str | None = None,
 ) -> Neighbors:
     """The k best candidates for every query by the criterion named.
 
@@ -242,6 +263,8 @@ def retrieve(
         For ``"csls"``.
     beta : float
         For ``"isf"``.
+    backend, device
+        As :func:`~align.neighbors.exact.top_k`.
 
     Returns
     -------
@@ -254,11 +277,23 @@ def retrieve(
         As the criteria; for an unknown one.
     """
     if method == "nn":
-        return top_k(queries, candidates, k)
+        return top_k(queries, candidates, k, backend=backend, device=device)
     if method == "csls":
-        return csls(queries, candidates, k, neighborhood=neighborhood, src_space=src_space)
+        return csls(
+            queries,
+            candidates,
+            k,
+            neighborhood=neighborhood,
+            src_space=src_space,
+            backend=backend,
+            device=device,
+        )
     if method == "isf":
-        return inverted_softmax(queries, candidates, k, beta=beta, src_space=src_space)
+        return inverted_softmax(
+            queries, candidates, k, beta=beta, src_space=src_space, backend=backend, device=device
+        )
     if method == "invnn":
-        return inverted_nearest(queries, candidates, k, src_space=src_space, src_rows=src_rows)
+        return inverted_nearest(
+            queries, candidates, k, src_space=src_space, src_rows=src_rows, backend=backend, device=device
+        )
     raise UsageError("unknown retrieval", got=method, wanted="nn, csls, isf or invnn")

@@ -20,12 +20,15 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
-from align.neighbors import low_precision
+from align.neighbors import low_precision, torch_backend
 from align.neighbors.kernels import LANES, propose, settle
 from align.neighbors.rounding import pack
 from align.normalize import unit
 
 _QUERY_BLOCK, _CANDIDATE_BLOCK = 768, 1024  # the products of a block stay in the cache
+_TORCH_PRODUCTS = 1 << 38
+
+Backend = Literal["auto", "cpu", "torch"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,6 +53,8 @@ def top_k(
     *,
     metric: Literal["inner", "cosine"] = "cosine",
     bias: NDArray[np.floating] | None = None,
+    backend: Backend = "auto",
+    device: str | None = None,
 ) -> Neighbors:
     """The k candidates with the largest inner product or cosine for every query, exactly.
 
@@ -66,6 +71,11 @@ def top_k(
         For ``"cosine"`` the rows are first divided by their lengths; rows of zeros have cosine 0 with all.
     bias : ndarray, shape (n_candidates,), optional
         Added to every score of the candidate, as float32.
+    backend : {"auto", "cpu", "torch"}
+        ``"auto"`` is torch where a device is named, or where the problem is large and there is a CUDA device.
+        The answer is the same.
+    device : str, optional
+        Torch device; ``"cuda"`` by default.
 
     Returns
     -------
@@ -77,7 +87,9 @@ def top_k(
     InputError
         For widths that differ, no candidates, a bias of another length, NaN or infinity.
     UsageError
-        For k < 1 or an unknown metric.
+        For k < 1, an unknown metric or backend, or a device for the backend ``"cpu"``.
+    UnavailableError
+        For a torch device that is not there.
 
     Notes
     -----
@@ -104,6 +116,8 @@ def top_k(
     if bias is not None and B.shape != (len(C),):
         raise InputError("not one bias a candidate", got=B.shape, wanted=(len(C),))
     slack = rounding_bound(Q, C, B)
+    if _use_torch(len(Q) * C.size, backend, device):
+        return Neighbors(*torch_backend.search(Q, C, B, slack, k, device or "cuda"))
     indices = np.empty((len(Q), k), np.int64)
     scores = np.empty((len(Q), k), np.float32)
     n_threads = nb.get_num_threads()
@@ -133,6 +147,17 @@ def top_k(
         finally:
             stop.set()
     return Neighbors(indices, scores)
+
+
+def _use_torch(n_products: int, backend: str, device: str | None) -> bool:
+    if backend not in ("auto", "cpu", "torch"):
+        raise UsageError("unknown backend", got=backend, wanted="auto, cpu or torch")
+    if backend == "cpu" and device not in (None, "cpu"):
+        raise UsageError("a device is given for the backend cpu", got=device, wanted="backend='torch'")
+    if backend != "auto":
+        return backend == "torch"
+    # torch takes seconds to import: only for what takes longer
+    return device is not None or (n_products >= _TORCH_PRODUCTS and torch_backend.cuda_is_available())
 
 
 def _searcher(

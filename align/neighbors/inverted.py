@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
-from align.neighbors.exact import Neighbors, top_k
+from align.neighbors.exact import Backend, Neighbors, top_k
 
 _RANKED_ROWS = 4096
 
@@ -20,6 +20,8 @@ def inverted_nearest(
     src_space: NDArray[np.floating] | None = None,
     src_rows: NDArray[np.integer] | None = None,
     max_rank: int = 100,
+    backend: Backend = "auto",
+    device: str | None = None,
 ) -> Neighbors:
     """The k candidates among whose own neighbours the query stands highest (globally corrected retrieval).
 
@@ -37,6 +39,8 @@ def inverted_nearest(
         Where in `src_space` each query stands; needed with `src_space`.
     max_rank : int
         With n_src or more, every rank is told apart.
+    backend, device
+        As :func:`~align.neighbors.exact.top_k`.
 
     Returns
     -------
@@ -60,7 +64,7 @@ def inverted_nearest(
     if max_rank < 1:
         raise UsageError("max_rank is not positive", got=max_rank, wanted="max_rank >= 1")
     # whoever is left out of the ranked lists is found among the 2 k nearest: k of them are ranked at most
-    near = top_k(queries, candidates, 2 * k)
+    near = top_k(queries, candidates, 2 * k, backend=backend, device=device)
     k = min(k, len(candidates))
     sources = queries if src_space is None else src_space
     rows = np.arange(len(queries)) if src_space is None else src_rows
@@ -77,7 +81,8 @@ def inverted_nearest(
     indices, scores = np.full(shape, -1, np.int64), np.full(shape, -np.inf, np.float32)
     ranks = np.full(shape, max_rank, np.int64)
     for start in range(0, len(candidates), _RANKED_ROWS):
-        back = top_k(candidates[start : start + _RANKED_ROWS], sources, max_rank)
+        block = candidates[start : start + _RANKED_ROWS]
+        back = top_k(block, sources, max_rank, backend=backend, device=device)
         _offer(back.indices, back.scores, start, slots, indices, scores, ranks)
     indices, scores = indices[places], scores[places]
     _complete(near.indices, near.scores, indices, scores)
