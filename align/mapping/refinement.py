@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
@@ -72,7 +72,7 @@ def muse_refinement(
     Returns
     -------
     BilingualMap
-        ``history`` is the mean cosine of the mutual pairs of every refinement, MUSE's criterion of a good map.
+        ``history`` is the mean cosine of the mutual pairs of every refinement: MUSE's criterion of a map.
         After a KeyboardInterrupt the last map, with ``converged`` False.
 
     Raises
@@ -117,9 +117,9 @@ def bootstrapped_procrustes(
     """PROC-B: Procrustes on a dictionary that grows by its frequent mutual nearest neighbours.
 
     Glavaš, Litschko, Ruder and Vulić (2019), "How to (properly) evaluate cross-lingual word embeddings", ACL,
-    section 2.1, as their program does it: the mutual nearest neighbours by cosine, most frequent first (by the
-    sum of the two ranks), replace the dictionary, up to `growth` times its size, until it grows by less than
-    `min_growth` or has `max_pairs`. The first pairs are not kept, so it may also shrink, once.
+    section 2.1, as their program does it: the mutual nearest neighbours by cosine, most frequent first (by
+    the sum of the two ranks), replace the dictionary, up to `growth` times its size, until it grows by less
+    than `min_growth` or has `max_pairs`. The first pairs are not kept, so it may also shrink, once.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def mutual_refinement(
 ) -> BilingualMap:
     """Re-weighted map of a dictionary to which the mutual CSLS neighbours of frequent words are added.
 
-    Unlike :func:`muse_refinement` the given pairs stay, and the map is :func:`align.mapping.whitened.whitened`.
+    Unlike :func:`muse_refinement` the given pairs stay; the map is :func:`align.mapping.whitened.whitened`.
 
     Parameters
     ----------
@@ -255,7 +255,7 @@ def _mean_cosine(M: NDArray[np.floating], N: NDArray[np.floating], pairs: NDArra
 
 
 def _result(
-    fitted: LinearMap, method: str, history: list[float], converged: bool, options: dict[str, object]
+    fitted: LinearMap, method: str, history: list[float], converged: bool, options: Mapping[str, object]
 ) -> BilingualMap:
     return BilingualMap(
         fitted.matrix,

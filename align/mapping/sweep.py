@@ -1,4 +1,4 @@
-"""Best translations in both directions, and how crowded every word's surroundings are, in one matrix product."""
+"""Best translations in both directions, and how crowded a word's surroundings are, in one matrix product."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def _news(
     tgt_best: NDArray[np.float32],
     tgt_floor: NDArray[np.float32],
 ) -> np.int32:
-    """Whether any product of a chunk beats what is known: integers without branches, so they become vectors."""
+    """Whether any product of a chunk beats what is known; without branches, to become vector instructions."""
     news = np.int32(0)
     for n in range(line.size):
         x = line[n]
