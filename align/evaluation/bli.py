@@ -178,9 +178,9 @@ def bli(
     Parameters
     ----------
     translations : Translations or callable
-        Made beforehand, of all source words of the test; or something that makes them,
-        ``partial(induce, src, tgt, mapping, retrieval="csls")``, which is asked for `depth` translations.
-        The candidates are its own affair: only ``induce(..., candidates=...)`` restricts them.
+        Made beforehand, of all source words of the test or of the whole vocabulary; or something that makes
+        them when asked for `depth` translations, ``partial(induce, src, tgt, mapping, retrieval="csls")``.
+        Which words are candidates is for the maker to say: ``induce(..., candidates=...)``.
     test : Lexicon
         Repeated pairs count once.
     unit, oov : optional
@@ -223,7 +223,7 @@ def bli(
     if not isinstance(translations, Translations):
         translations = translations(queries=tuple(gold), top=max(depth, *ks))
     absent = [word for word in gold if word not in translations.rows]
-    if absent:
+    if absent and not translations.whole_vocabulary:
         raise InputError("words of the test were not translated", got=f"{len(absent)}, first {absent[0]!r}")
     if max(ks) > translations.depth < translations.n_candidates:
         raise UsageError(
@@ -232,11 +232,11 @@ def bli(
     tgt_rows = {word: row for row, word in enumerate(translations.tgt_words)}
     queries, known, ranks, precisions = [], [], [], []
     for word, answers in gold.items():
-        row = translations.rows[word]
-        listed = translations.indices[row]
+        row = translations.rows.get(word)
+        listed = () if row is None else translations.indices[row]
         for group in [answers] if unit == "word" else [(answer,) for answer in answers]:
             inside = [tgt_rows[answer] for answer in group if answer in tgt_rows]
-            usable = bool(inside) and bool(translations.known[row])
+            usable = bool(inside) and row is not None and bool(translations.known[row])
             found = (np.flatnonzero(np.isin(listed, inside)) + 1).tolist() if usable else []
             queries.append(word)
             known.append(usable)

@@ -152,6 +152,7 @@ def induce(
         retrieval=retrieval,
         n_candidates=len(chosen),
         n_other_script=n_other_script,
+        whole_vocabulary=queries is None,
     )
 
 

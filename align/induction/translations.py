@@ -39,6 +39,8 @@ class Translations:
         Target words that could be chosen.
     n_other_script : int
         Target words that could not, because another script is theirs.
+    whole_vocabulary : bool
+        Whether the queries are all words of the source vocabulary, so that any other word is not known.
 
     Raises
     ------
@@ -55,6 +57,7 @@ class Translations:
     retrieval: str
     n_candidates: int
     n_other_script: int = 0
+    whole_vocabulary: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "src_words", tuple(self.src_words))

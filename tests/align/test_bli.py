@@ -150,6 +150,16 @@ def test_a_callable_is_asked_for_the_words_of_the_test_and_the_depth():
     assert set(json.loads(json.dumps(shallow.as_dict()))) >= {"p_at_1", "p_at_2", "mrr", "map", "coverage"}
 
 
+def test_translations_of_the_whole_vocabulary_may_lack_words_of_the_test():
+    src, tgt = WordVectors(("x", "y"), np.eye(2)), WordVectors(("A", "B"), np.eye(2))
+    test = [("x", "A"), ("y", "A"), ("z", "B")]
+    result = bli(induce(src, tgt, top=2), test)
+    np.testing.assert_array_equal(result.known, [True, True, False])
+    assert (result.p_at[1], result.coverage) == (0.5, pytest.approx(2 / 3))
+    with pytest.raises(InputError, match="were not translated"):
+        bli(induce(src, tgt, queries=["x", "y"], top=2), test)
+
+
 def test_bins_of_frequency():
     src = WordVectors(("x", "y", "w", "v"), np.eye(4), np.array([500, 70, 60, 10]))
     bins = by_frequency(bli(made(ROWS, KNOWN), TEST), src)
@@ -249,3 +259,28 @@ def test_figures_of_the_peers_evaluators(shared_data, pair, steps, retrieval, by
     fasttext = bli(found, test, protocol="fasttext")
     word = bli(found, test, protocol="vecmap")
     assert fasttext.p_at[1] == pytest.approx(word.p_at[1] * word.coverage)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize(
+    ("preset", "nearest", "csls"),
+    [
+        ("vecmap_supervised", 3.92, 7.84),
+        ("vecmap_aaai2018", 5.88, 9.80),
+        ("vecmap_orthogonal", 7.84, 9.80),
+    ],
+)
+def test_vecmaps_evaluator_on_its_own_maps(shared_golden, preset, nearest, csls):
+    folder = shared_golden / "bli" / "small"
+    src, tgt = (
+        WordVectors(
+            tuple((folder / f"{code}.words.txt").read_text(encoding="utf-8").split("\n")[:2000]),
+            np.load(folder / f"{preset}.{side}.npy"),
+        )
+        for code, side in (("en", "src"), ("es", "tgt"))
+    )
+    test = [(src.words[i], tgt.words[j]) for i, j in np.load(folder / "test_ids.npy")]
+    for retrieval, expected in (("nn", nearest), ("csls", csls)):
+        result = bli(partial(induce, src, tgt, retrieval=retrieval), test, protocol="vecmap", depth=10)
+        assert (result.n_queries, result.n_candidates) == (51, 2000)
+        assert 100 * result.p_at[1] == pytest.approx(expected, abs=0.005)
