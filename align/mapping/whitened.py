@@ -139,7 +139,8 @@ def whitened(
         Axes to keep; without it as many as both sides have independent directions.
     ridge : float
         Added to both moment matrices before whitening, in units of their mean eigenvalue. It keeps weak
-        directions of a small dictionary from being blown up.
+        directions of the dictionary from being blown up: worth choosing by cross-validation (0.3 to 3) even
+        with thousands of pairs. Towards infinity whitening ends, and re-weighting alone is left.
 
     Returns
     -------

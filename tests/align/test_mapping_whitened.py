@@ -100,6 +100,15 @@ def test_isotropic_spaces_without_reweighting_are_procrustes():
     )
 
 
+def test_a_huge_ridge_ends_whitening(planted):
+    """Without re-weighting what is left is Procrustes."""
+    X, Y, pairs, _ = planted
+    fitted = whitened(X, Y, pairs, src_exponent=0.0, tgt_exponent=0.0, ridge=1e9)
+    np.testing.assert_allclose(
+        fitted.src_matrix @ fitted.tgt_matrix.T, procrustes(X, Y, pairs).matrix, atol=1e-6
+    )
+
+
 def test_weights_and_repetitions_agree(planted):
     X, Y, pairs, _ = planted
     times = np.random.default_rng(5).integers(0, 3, len(pairs))
