@@ -2,10 +2,12 @@ from __future__ import annotations
 
 import gzip
 
+import numpy as np
 import pytest
 
-from align.errors import InputError, UnavailableError, UsageError
-from align.lexicon import Lexicon, bundled_lexicon, case_forms, read_lexicon
+from align.errors import InputError, OutputError, UnavailableError, UsageError
+from align.lexicon import Lexicon, bundled_lexicon, case_forms, known_pairs, read_concepts, read_lexicon
+from align.vectors import WordVectors
 
 
 @pytest.mark.parametrize("packed", [False, True])
@@ -90,3 +92,70 @@ def test_formats_in_use(shared_data):
     assert ("impression", "impresión") in muse.pairs
     tagged = read_lexicon(lexicons / "muse-test-pos" / "en-de.5000-6500.tsv")
     assert all(" " not in tgt for _, tgt in tagged)
+
+
+def test_columns_of_a_table_of_many_languages(tmp_path):
+    path = tmp_path / "l.tsv"
+    path.write_text("eo-fi\ttrain\tnun\tnyt\neo-fi\ttest\tse\tjos\nhu-tr\ttrain\tnem\thayır\n")
+    assert read_lexicon(path, columns=(2, 3), where={0: "eo-fi", 1: "train"}).pairs == (("nun", "nyt"),)
+    with pytest.raises(InputError, match="no pairs"):
+        read_lexicon(path, columns=(2, 3), where={0: "eo-hu"})
+    path.write_text("a b\n")
+    with pytest.raises(UsageError, match="columns"):
+        read_lexicon(path, columns=(1, 0))
+
+
+def test_lists_by_concept(tmp_path):
+    path = tmp_path / "swadesh.tsv"
+    path.write_text("eng\t1\tI|me\neng\t2\tyou\nswh\t1\tmimi\nswh\t3\tyeye\n")
+    assert read_concepts(path, "eng", "swh").pairs == (("I", "mimi"), ("me", "mimi"))
+    with pytest.raises(InputError, match="language is not"):
+        read_concepts(path, "eng", "fra")
+    path.write_text("eng\tone\n")
+    with pytest.raises(InputError, match=r":1"):
+        read_concepts(path, "eng", "swh")
+
+
+def test_a_split_shares_no_source_word():
+    lexicon = Lexicon(tuple((f"s{i % 40}", f"t{i}") for i in range(100)))
+    train, test = lexicon.split(10, seed=3)
+    assert len(test.translations) == 10
+    assert set(train.translations).isdisjoint(test.translations)
+    assert sorted(train.pairs + test.pairs) == sorted(lexicon.pairs)
+    assert lexicon.split(10, seed=3)[1].pairs == test.pairs != lexicon.split(10, seed=4)[1].pairs
+    for n_test in (0, 40):
+        with pytest.raises(InputError, match="split"):
+            lexicon.split(n_test)
+
+
+def test_known_pairs_say_what_is_left_out():
+    src, tgt = (WordVectors(words, np.eye(3)) for words in (("a", "b", "c"), ("x", "y", "z")))
+    lexicon = Lexicon((("c", "x"), ("a", "z"), ("c", "x"), ("a", "unknown")))
+    with pytest.warns(UserWarning, match="1 of 3 pairs"):
+        rows = known_pairs(lexicon, src, tgt)
+    np.testing.assert_array_equal(rows, [[2, 0], [0, 2]])
+
+
+def test_a_saved_lexicon_comes_back(tmp_path):
+    lexicon = Lexicon((("water", "maji"), ("paternal uncle", "ami"), ("Water", "Maji")))
+    lexicon.save(tmp_path / "l.tsv")
+    assert read_lexicon(tmp_path / "l.tsv").pairs == lexicon.pairs
+    assert lexicon.lower().pairs == (("water", "maji"), ("paternal uncle", "ami"))
+    with pytest.raises(OutputError, match="tab"):
+        Lexicon((("a\tb", "c"),)).save(tmp_path / "bad.tsv")
+
+
+@pytest.mark.data
+def test_published_formats_are_read(shared_data):
+    folder = shared_data / "lexicons"
+    assert len(read_lexicon(folder / "iso-study/en-es.test.2000.muse.trans")) == 2975
+    assert len(read_lexicon(folder / "muse-test-pos/bg-en.5000-6500.tsv")) > 2000
+    assert len(read_lexicon(folder / "xling-eval/yacle.test.freq.2k.de-fr.tsv")) == 2000
+    assert len(read_lexicon(folder / "wechsel/en-sw.tsv.gz")) == 5325
+    assert len(read_lexicon(folder / "sinhala/cc_en-si_testset_1500_5000_200k.txt")) > 2000
+    panlex = read_lexicon(
+        folder / "panlex-bli/panlex-bli.36pairs.tsv.gz", columns=(2, 3), where={0: "eo-fi", 1: "train"}
+    )
+    assert 4000 < len(panlex) <= 5000
+    swadesh = read_concepts(folder / "swadesh/panlex_swadesh207.tsv.gz", "eng-000", "swh-000")
+    assert ("water", "maji") in swadesh.pairs
