@@ -8,6 +8,7 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
+from align.wordalign.accumulation import LinkArrays, add_up, join_links, links_above
 from align.wordalign.bitext import Bitext
 from align.wordalign.diagonal import diagonal_posteriors
 from align.wordalign.hmm import hmm_posteriors
@@ -19,7 +20,7 @@ INDEPENDENT, AGREE, MEAN = 0, 1, 2
 
 _CHUNK_CELLS = 1 << 21
 _BLOCK_PAIRS = 48
-_NEGLIGIBLE = np.float32(1e-7)
+_JUMP_PAIRS = 4096
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +45,6 @@ class Parameters:
     null_src: NDArray[np.float32]
     null_prob: float
     jumps: NDArray[np.float64]
-
-
-LinkArrays = tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,9 +92,10 @@ def expect(
     Notes
     -----
     The text is taken in chunks of about two million cells, which bounds the memory for cells and posteriors
-    to 24 MiB whatever its length. Within a chunk the sentences run in parallel and write to places of their own; then
-    each thread adds up the cells of its own share of the types, in the order of the text. No sum depends on
-    the number of threads.
+    to 24 MiB whatever its length. Within a chunk the sentences run in parallel and write to places of their
+    own; then each thread adds up the cells of its own share of the types, in the order of the text. No sum
+    depends on the number of threads. Jumps are counted in about 4,096 sentence pairs spread over the text,
+    for two rows of a few hundred numbers.
     """
     n_columns = 2 if mode == INDEPENDENT else 1
     counts = np.zeros((pairs.n_rows, n_columns), dtype=np.float32)
@@ -107,37 +106,79 @@ def expect(
     found: list[LinkArrays] = []
 
     text = (bitext.src_ids, bitext.src_offsets, bitext.tgt_ids, bitext.tgt_offsets, pairs.cell_offsets)
-    n_shares = nb.get_num_threads()
+    for start, stop in chunk_bounds(pairs):
+        chunk = chunk_posteriors(bitext, pairs, parameters, start, stop, mode)
+        jump_counts += chunk.jumps
+        log_likelihood += chunk.log_likelihood
+        add_up(
+            *text, start, stop, chunk.cells, chunk.weights, chunk.left_tgt, chunk.left_src,
+            nb.get_num_threads(), counts, null_tgt, null_src,
+        )  # fmt: skip
+        if threshold < np.inf:
+            found.append(links_above(*text[1:], start, stop, chunk.weights, threshold))
+        # its memory is free before the next one is made
+        del chunk
+    return Expectation(counts, null_tgt, null_src, jump_counts, log_likelihood, join_links(found))
 
-    start = 0
-    while start < bitext.n_pairs:
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Posteriors of a part of the text.
+
+    Attributes
+    ----------
+    cells : int32 array, shape (n_cells,)
+        Row of each cell.
+    weights : float32 array, shape (n_cells, 1 or 2)
+        Expected count of the link in each cell.
+    left_tgt, left_src : float32 arrays, shapes (n_tgt_tokens,) and (n_src_tokens,)
+        What the links of a word leave over for NULL.
+    jumps, log_likelihood : float64 arrays
+        As in Expectation.
+    """
+
+    cells: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    left_tgt: NDArray[np.float32]
+    left_src: NDArray[np.float32]
+    jumps: NDArray[np.float64]
+    log_likelihood: NDArray[np.float64]
+
+
+def chunk_bounds(pairs: PairTable) -> list[tuple[int, int]]:
+    """First sentence pair of every chunk of the text, and the one after its last."""
+    bounds = []
+    start, n_pairs = 0, len(pairs.cell_offsets) - 1
+    while start < n_pairs:
         limit = pairs.cell_offsets[start] + _CHUNK_CELLS
         stop = max(start + 1, int(np.searchsorted(pairs.cell_offsets, limit, side="right")) - 1)
-        cells = chunk_cells(bitext, pairs, start, stop)
-        weights = np.empty((len(cells), n_columns), dtype=np.float32)
-        left_tgt = np.zeros(bitext.tgt_offsets[stop] - bitext.tgt_offsets[start], dtype=np.float32)
-        left_src = np.zeros(bitext.src_offsets[stop] - bitext.src_offsets[start], dtype=np.float32)
-        n_blocks = -(-(stop - start) // _BLOCK_PAIRS)
-        block_jumps = np.zeros((n_blocks, *parameters.jumps.shape))
-        block_log_likelihood = np.zeros((n_blocks, 2))
-        _chunk_posteriors(
-            *text, start, stop, cells, parameters.table, parameters.null_tgt, parameters.null_src,
-            parameters.null_prob, parameters.jumps, mode, block_jumps, block_log_likelihood,
-            weights, left_tgt, left_src,
-        )  # fmt: skip
-        jump_counts += block_jumps.sum(axis=0)
-        log_likelihood += block_log_likelihood.sum(axis=0)
-        _add_up(*text, start, stop, cells, weights, left_tgt, left_src, n_shares, counts, null_tgt, null_src)
-        if not found or threshold < np.inf:
-            found.append(_above(*text[1:], start, stop, weights, threshold))
+        bounds.append((start, stop))
         start = stop
-    links = (
-        np.concatenate([part[0] for part in found]),
-        np.concatenate([part[1] for part in found]),
-        np.concatenate([part[2] for part in found]),
-        np.concatenate([part[3] for part in found]),
-    )
-    return Expectation(counts, null_tgt, null_src, jump_counts, log_likelihood, links)
+    return bounds
+
+
+def chunk_posteriors(
+    bitext: Bitext, pairs: PairTable, parameters: Parameters, start: int, stop: int, mode: int
+) -> Chunk:
+    """Posteriors of sentence pairs ``start`` to ``stop - 1``; arguments as for :func:`expect`."""
+    cells = chunk_cells(bitext, pairs, start, stop)
+    weights = np.empty((len(cells), 2 if mode == INDEPENDENT else 1), dtype=np.float32)
+    left_tgt = np.zeros(bitext.tgt_offsets[stop] - bitext.tgt_offsets[start], dtype=np.float32)
+    left_src = np.zeros(bitext.src_offsets[stop] - bitext.src_offsets[start], dtype=np.float32)
+    n_blocks = -(-(stop - start) // _BLOCK_PAIRS)
+    jumps = np.zeros((n_blocks, *parameters.jumps.shape))
+    log_likelihood = np.zeros((n_blocks, 2))
+    stride = max(1, bitext.n_pairs // _JUMP_PAIRS)
+    _chunk_posteriors(
+        bitext.src_ids, bitext.src_offsets, bitext.tgt_ids, bitext.tgt_offsets, pairs.cell_offsets,
+        start, stop, cells, parameters.table, parameters.null_tgt, parameters.null_src,
+        parameters.null_prob, parameters.jumps, mode, 0 if mode == MEAN else stride, jumps, log_likelihood,
+        weights, left_tgt, left_src,
+    )  # fmt: skip
+    total = jumps.sum(axis=0)
+    if parameters.jumps.shape[1] > 2:
+        total *= stride
+    return Chunk(cells, weights, left_tgt, left_src, total, log_likelihood.sum(axis=0))
 
 
 @nb.njit(parallel=True, cache=True)
@@ -156,6 +197,7 @@ def _chunk_posteriors(
     null_prob: float,
     jumps: NDArray[np.float64],
     mode: int,
+    jump_stride: int,
     block_jumps: NDArray[np.float64],
     block_log_likelihood: NDArray[np.float64],
     weights: NDArray[np.float32],
@@ -166,7 +208,7 @@ def _chunk_posteriors(
     for block in nb.prange(len(block_jumps)):
         _block_posteriors(
             src_ids, src_offsets, tgt_ids, tgt_offsets, cell_offsets, start + block, stop, len(block_jumps),
-            start, cells, table, null_tgt, null_src, null_prob, jumps, mode, block_jumps[block],
+            start, cells, table, null_tgt, null_src, null_prob, jumps, mode, jump_stride, block_jumps[block],
             block_log_likelihood[block], weights, left_tgt, left_src,
         )  # fmt: skip
 
@@ -189,6 +231,7 @@ def _block_posteriors(
     null_prob: float,
     jumps: NDArray[np.float64],
     mode: int,
+    jump_stride: int,
     jump_counts: NDArray[np.float64],
     log_likelihood: NDArray[np.float64],
     weights: NDArray[np.float32],
@@ -240,7 +283,7 @@ def _block_posteriors(
             else:
                 value = hmm_posteriors(
                     emit, nulls, n_gen, n_from, null_prob, jumps[direction], scratch, post,
-                    mode != MEAN, jump_counts[direction],
+                    jump_stride > 0 and pair % jump_stride == 0, jump_counts[direction],
                 )  # fmt: skip
             log_likelihood[direction] += value
         src -= src_offsets[start]
@@ -283,77 +326,3 @@ def _combine(
         left_src[i] = max(left, zero)
     for j in range(n_tgt):
         left_tgt[j] = max(left_tgt[j], zero)
-
-
-@nb.njit(parallel=True, cache=True)
-def _add_up(
-    src_ids: NDArray[np.int32],
-    src_offsets: NDArray[np.int64],
-    tgt_ids: NDArray[np.int32],
-    tgt_offsets: NDArray[np.int64],
-    cell_offsets: NDArray[np.int64],
-    start: int,
-    stop: int,
-    cells: NDArray[np.int32],
-    weights: NDArray[np.float32],
-    left_tgt: NDArray[np.float32],
-    left_src: NDArray[np.float32],
-    n_shares: int,
-    counts: NDArray[np.float32],
-    null_tgt: NDArray[np.float64],
-    null_src: NDArray[np.float64],
-) -> None:
-    n_columns = counts.shape[1]
-    src_start, tgt_start = src_offsets[start], tgt_offsets[start]
-    for share in nb.prange(n_shares):
-        for pair in range(start, stop):
-            n_tgt = tgt_offsets[pair + 1] - tgt_offsets[pair]
-            if cell_offsets[pair] == cell_offsets[pair + 1]:
-                continue
-            cell = cell_offsets[pair] - cell_offsets[start]
-            for position in range(src_offsets[pair], src_offsets[pair + 1]):
-                s = src_ids[position]
-                if s % n_shares == share:
-                    null_src[s] += left_src[position - src_start]
-                    for c in range(cell, cell + n_tgt):
-                        for column in range(n_columns):
-                            # most weights are next to nothing; passing them over saves a random access
-                            if weights[c, column] > _NEGLIGIBLE:
-                                counts[cells[c], column] += weights[c, column]
-                cell += n_tgt
-            for position in range(tgt_offsets[pair], tgt_offsets[pair + 1]):
-                t = tgt_ids[position]
-                if t % n_shares == share:
-                    null_tgt[t] += left_tgt[position - tgt_start]
-
-
-@nb.njit(cache=True)
-def _above(
-    src_offsets: NDArray[np.int64],
-    tgt_ids: NDArray[np.int32],
-    tgt_offsets: NDArray[np.int64],
-    cell_offsets: NDArray[np.int64],
-    start: int,
-    stop: int,
-    weights: NDArray[np.float32],
-    threshold: float,
-) -> LinkArrays:
-    n = 0
-    for c in range(len(weights)):
-        n += weights[c, 0] > threshold
-    pair_of = np.empty(n, dtype=np.int64)
-    src_of = np.empty(n, dtype=np.int32)
-    tgt_of = np.empty(n, dtype=np.int32)
-    weight = np.empty(n, dtype=np.float32)
-    n = 0
-    c = 0
-    for pair in range(start, stop):
-        if cell_offsets[pair] == cell_offsets[pair + 1]:
-            continue
-        for i in range(src_offsets[pair + 1] - src_offsets[pair]):
-            for j in range(tgt_offsets[pair + 1] - tgt_offsets[pair]):
-                if weights[c, 0] > threshold:
-                    pair_of[n], src_of[n], tgt_of[n], weight[n] = pair, i, j, weights[c, 0]
-                    n += 1
-                c += 1
-    return pair_of, src_of, tgt_of, weight

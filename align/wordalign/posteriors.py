@@ -65,7 +65,7 @@ def posterior_chunks(bitext: Bitext, pairs: PairTable, parameters: Parameters) -
         log_likelihood = np.zeros((stop - start, 2))
         _chunk_posteriors(
             *text, start, stop, cells, parameters.table, parameters.null_tgt, parameters.null_src,
-            parameters.null_prob, parameters.jumps, INDEPENDENT,
+            parameters.null_prob, parameters.jumps, INDEPENDENT, 0,
             np.zeros((stop - start, *parameters.jumps.shape)), log_likelihood, weights,
             np.zeros(bitext.tgt_offsets[stop] - bitext.tgt_offsets[start], dtype=np.float32),
             np.zeros(bitext.src_offsets[stop] - bitext.src_offsets[start], dtype=np.float32),
