@@ -71,8 +71,8 @@ def transfer(
         raise typer.Exit(2)
     _set_level(-1 if quiet else verbose)
     from vocab.estimate import estimate
+    from vocab.output import check_output
     from vocab.pipeline import execute, prepare
-    from vocab.place import check_output
 
     folder = out or Path(f"{Path(options.src).name}-{options.tgt}")
     if out is None:

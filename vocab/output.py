@@ -9,7 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from align import place
 from align.errors import InputError, UsageError
+from align.place import put_in_place, temporary_sibling
 from vocab.checkpoint import (
     DTYPES,
     Change,
@@ -20,7 +22,6 @@ from vocab.checkpoint import (
     rewritten_bytes,
 )
 from vocab.model import VocabLayout, find_vocabulary, match_checkpoint, model_class, read_config
-from vocab.place import PROVENANCE, check_output, put_in_place, temporary_sibling
 from vocab.plan import TransferPlan
 from vocab.special_ids import IdMap, new_config, new_generation_config
 from vocab.surgery import position_changes, target_rows, vocabulary_changes
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
 
 CARD = "README.md"
 PLAN = "plan"
+PROVENANCE = "transfer.json"
 
 # What loaders read besides config, weights and tokenizer. Everything else stays behind: the tokenizer files
 # are the old ones, and the weights of other frameworks would be too.
@@ -164,6 +166,12 @@ def prepare_model(
         notes=tuple(dict.fromkeys(ids.notes)),
         n_bytes=rewritten_bytes(checkpoint, {**changes, **shifted}, dtype=dtype),
     )
+
+
+def check_output(out_dir: str | Path, *, overwrite: bool, keep: Path | None = None) -> Path:
+    """:func:`align.place.check_output` for a model directory."""
+    marks = (PROVENANCE, "config.json")
+    return place.check_output(out_dir, kind="model", marks=marks, overwrite=overwrite, keep=keep)
 
 
 def write_model_directory(

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -14,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from align.errors import InputError, OutputError
+from align.errors import InputError
 from align.normalize import Normalizer
+from align.place import check_output, put_in_place, temporary_sibling
 
 _FORMAT = 1
 _ARRAYS, _FACTS = "map.safetensors", "map.json"
@@ -94,13 +93,17 @@ class BilingualMap:
         Raises
         ------
         OutputError
-            If the directory exists and ``overwrite`` is not set, or it cannot be written.
+            If it exists and `overwrite` is not set, holds something else, or cannot be written.
         """
+        target = check_output(directory, kind="map", marks=(_FACTS,), overwrite=overwrite)
+        with temporary_sibling(target, n_bytes=0) as folder:
+            self.write(folder)
+            put_in_place(folder, target, overwrite=overwrite)
+
+    def write(self, folder: Path) -> None:
+        """Write the two files into a directory that exists."""
         from safetensors.numpy import save_file
 
-        target = Path(directory)
-        if target.exists() and not overwrite:
-            raise OutputError("the output exists", where=target, hint="Choose another, or pass --overwrite")
         arrays = {"src_matrix": self.src_matrix}
         if self.tgt_matrix is not None:
             arrays["tgt_matrix"] = self.tgt_matrix
@@ -117,19 +120,9 @@ class BilingualMap:
             if normalizer is not None:
                 facts[f"{side}_steps"] = list(normalizer.steps)
                 arrays |= {f"{side}_step_{n}": a for n, a in enumerate(normalizer.arrays) if a is not None}
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-                made = Path(temporary) / "map"
-                made.mkdir()
-                save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, made / _ARRAYS)
-                text = json.dumps(facts, indent=1, ensure_ascii=False)
-                (made / _FACTS).write_text(text + "\n", encoding="utf-8")
-                if target.is_dir():
-                    shutil.rmtree(target)
-                os.replace(made, target)
-        except OSError as error:
-            raise OutputError("the map cannot be written", where=target, got=error.strerror) from error
+        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / _ARRAYS)
+        text = json.dumps(facts, indent=1, ensure_ascii=False)
+        (folder / _FACTS).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> BilingualMap:

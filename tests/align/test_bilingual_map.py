@@ -50,9 +50,13 @@ def test_nothing_is_overwritten_unasked(space: np.ndarray, tmp_path: Path) -> No
     (tmp_path / "map" / "mine.txt").write_text("keep")
     with pytest.raises(OutputError, match="exists"):
         _map(space).save(tmp_path / "map")
+    with pytest.raises(OutputError, match="only a map directory"):
+        _map(space).save(tmp_path / "map", overwrite=True)
     assert (tmp_path / "map" / "mine.txt").read_text() == "keep"
+    (tmp_path / "map" / "mine.txt").unlink()
     _map(space).save(tmp_path / "map", overwrite=True)
-    assert BilingualMap.load(tmp_path / "map").method == "planted"
+    procrustes(space, space).bilingual().save(tmp_path / "map", overwrite=True)
+    assert BilingualMap.load(tmp_path / "map").method == "procrustes"
 
 
 def test_damaged_maps_are_refused(space: np.ndarray, tmp_path: Path) -> None:

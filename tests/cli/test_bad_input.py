@@ -211,7 +211,7 @@ def test_output_under_a_file(refused: Refused, material: Material) -> None:
 
 
 def test_output_not_writable(refused: Refused, material: Material, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vocab.place.os.access", lambda *_: False)
+    monkeypatch.setattr("align.place.os.access", lambda *_: False)
     assert "not writable" in refused(3, *material.args, "--out", "model")
 
 

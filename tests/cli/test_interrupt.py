@@ -15,7 +15,6 @@ from pathlib import Path
 import pytest
 
 import vocab.output
-import vocab.place
 import vocab.verify
 from tests.cli.conftest import Material, Run
 

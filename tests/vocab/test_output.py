@@ -18,8 +18,8 @@ from safetensors.torch import load_file, save_file
 
 import vocab.output
 from align.errors import InputError, OutputError, UsageError
-from vocab.output import write_model_directory
-from vocab.place import check_output, put_in_place, temporary_sibling
+from align.place import put_in_place, temporary_sibling
+from vocab.output import check_output, write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.sampling import Sampling
 from vocab.tokens import Vocabulary

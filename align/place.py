@@ -1,4 +1,4 @@
-"""Put a directory in place whole or not at all: temporary sibling, then rename."""
+"""Put a directory or a file in place whole or not at all: temporary sibling, then rename."""
 
 from __future__ import annotations
 
@@ -8,23 +8,38 @@ import os
 import secrets
 import shutil
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from align.errors import OutputError
 
-PROVENANCE = "transfer.json"
 _SLACK = 1 << 24  # bytes kept free beyond what is written
 
 
-def check_output(out_dir: str | Path, *, overwrite: bool, keep: Path | None = None) -> Path:
+def check_output(
+    out_dir: str | os.PathLike[str],
+    *,
+    kind: str,
+    marks: Sequence[str],
+    overwrite: bool,
+    keep: Path | None = None,
+) -> Path:
     """The absolute path of a directory that may be written; call it before any long work.
+
+    Parameters
+    ----------
+    kind : str
+        What the directory is to hold, for messages: ``"model"``.
+    marks : sequence of str
+        File names by which such a directory is known; nothing else is ever overwritten.
+    keep : Path, optional
+        A directory that must not be replaced.
 
     Raises
     ------
     OutputError
-        When it exists and `overwrite` is off, is no model directory, is or holds `keep` (the source), or its
-        parent cannot be written.
+        When it exists and `overwrite` is off, holds something else, is or holds `keep`, or its parent cannot
+        be written.
     """
     out_dir = Path(out_dir).expanduser().resolve()
     if keep is not None and (out_dir == keep.resolve() or out_dir in keep.resolve().parents):
@@ -34,10 +49,10 @@ def check_output(out_dir: str | Path, *, overwrite: bool, keep: Path | None = No
             raise OutputError(
                 "the output already exists", where=out_dir, hint="add --overwrite to replace it"
             )
-        is_model = (out_dir / PROVENANCE).is_file() or (out_dir / "config.json").is_file()
-        if not out_dir.is_dir() or (not is_model and any(out_dir.iterdir())):
+        ours = any((out_dir / mark).is_file() for mark in marks)
+        if not out_dir.is_dir() or (not ours and any(out_dir.iterdir())):
             raise OutputError(
-                "only a model directory is overwritten, and this is something else", where=out_dir
+                f"only a {kind} directory is overwritten, and this is something else", where=out_dir
             )
     parent = out_dir.parent
     left = sorted(
@@ -46,7 +61,7 @@ def check_output(out_dir: str | Path, *, overwrite: bool, keep: Path | None = No
     if left:
         warnings.warn(
             f"{parent} holds {', '.join(left)}: of a run still going on, or killed; then a partial "
-            "one can be removed, and a replaced one is the whole old model",
+            f"one can be removed, and a replaced one is the whole old {kind}",
             stacklevel=2,
         )
     try:
@@ -110,3 +125,26 @@ def put_in_place(folder: Path, out_dir: Path, *, overwrite: bool) -> None:
         raise
     if replaced:
         shutil.rmtree(aside, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def new_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]:
+    """A temporary path beside `path`; what was written there is renamed to it if the block ends well.
+
+    Raises
+    ------
+    OutputError
+        When `path` exists and `overwrite` is off, or for any failure of the file system inside the block.
+    """
+    path = Path(path).expanduser().resolve()
+    if path.exists() and (not overwrite or path.is_dir()):
+        raise OutputError("the output already exists", where=path, hint="add --overwrite to replace it")
+    partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield partial
+        os.replace(partial, path)
+    except OSError as error:
+        raise OutputError(f"cannot write: {error.strerror or error}", where=path) from error
+    finally:
+        partial.unlink(missing_ok=True)

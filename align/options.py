@@ -1,0 +1,131 @@
+"""Options of the commands on spaces and parallel text: the one place of their defaults.
+
+The flags and ``--help`` of the command line derive from these classes. Nothing heavy is imported here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import MISSING, dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from align.errors import UsageError
+
+Retrieval = Literal["auto", "csls", "nn", "isf", "invnn"]
+Protocol = Literal["muse", "vecmap", "xling", "fasttext"]
+VectorFormat = Literal["npz", "vec", "none"]
+Seeds = Literal["identical", "numerals", "cognates"]
+
+
+def option(default: Any, text: str, *, group: str = "Options") -> Any:
+    """A field of an options class: its default (``MISSING``: it must be given), help text and group."""
+    return field(default=default, metadata={"help": text, "group": group})
+
+
+@dataclass(frozen=True, kw_only=True)
+class MapOptions:
+    """What decides a map between two spaces of word vectors."""
+
+    src_vectors: Path = option(
+        MISSING,
+        "Word vectors of the source language (.vec .txt .bin .npz .npy .safetensors).",
+        group="Material",
+    )
+    tgt_vectors: Path = option(MISSING, "Word vectors of the target language.", group="Material")
+    lexicon: Path | None = option(None, "Training lexicon, source<TAB>target.", group="Material")
+    src_limit: int = option(200_000, "Source words that are read, from the top.", group="Material")
+    tgt_limit: int = option(200_000, "Target words that are read, from the top.", group="Material")
+
+    method: str = option(
+        "auto", "How the spaces are aligned; `--method list` names all methods.", group="Method"
+    )
+    normalize: str = option(
+        "auto", "Steps before the fit, such as unit,centre,unit; iterative; none.", group="Method"
+    )
+    seeds: Seeds | None = option(None, "Make the lexicon from strings.", group="Method")
+    set: tuple[str, ...] = option((), "A setting of the method, NAME=VALUE; repeatable.", group="Method")
+    seed: int = option(0, "Seed of everything that is drawn.", group="Method")
+    threads: int | None = option(None, "Threads; by default all cores.", group="Method")
+
+    vectors: VectorFormat = option(
+        "npz", "Format of the mapped vectors that are written beside the map.", group="Output"
+    )
+
+    def __post_init__(self) -> None:
+        _positive(self, "src_limit", "tgt_limit", "threads")
+        _settings(self.set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InduceOptions:
+    """What decides an induced lexicon: material, method and how the translations of a word are chosen."""
+
+    src_vectors: Path | None = option(
+        None, "Word vectors of the source language (.vec .txt .bin .npz .npy .safetensors).", group="Material"
+    )
+    tgt_vectors: Path | None = option(None, "Word vectors of the target language.", group="Material")
+    lexicon: Path | None = option(None, "Training lexicon, source<TAB>target.", group="Material")
+    parallel: tuple[Path, Path] | None = option(
+        None, "Two line-aligned files; alone or as further evidence.", group="Material"
+    )
+    map: Path | None = option(None, "A map that `align` wrote, instead of --method.", group="Material")
+    src_limit: int = option(200_000, "Source words that are read, from the top.", group="Material")
+    tgt_limit: int = option(200_000, "Target words that are read, from the top.", group="Material")
+
+    method: str = option(
+        "auto",
+        "best, best-vectors, best-unsupervised, or a mapping method of `align`; auto is best with a lexicon, "
+        "best-unsupervised without.",
+        group="Method",
+    )
+    retrieval: Retrieval = option(
+        "auto", "How a map's neighbours are ranked; auto is csls, or what --protocol takes.", group="Method"
+    )
+    normalize: str = option("auto", "Steps before the fit, such as unit,centre,unit.", group="Method")
+    seeds: Seeds | None = option(None, "Make the training lexicon from strings.", group="Method")
+    set: tuple[str, ...] = option((), "A setting of the method, NAME=VALUE; repeatable.", group="Method")
+    seed: int = option(0, "Seed of everything that is drawn.", group="Method")
+    threads: int | None = option(None, "Threads; by default all cores.", group="Method")
+
+    words: Path | None = option(None, "Translate these words, one a line; all by default.", group="Result")
+    top: int = option(1, "Translations of a word.", group="Result")
+    script: str = option(
+        "auto", "Candidates of one script: auto (the commonest), none, or a name (LATIN).", group="Result"
+    )
+    mutual: bool = option(False, "Keep pairs that are each other's best.", group="Result")
+    min_score: float | None = option(None, "Keep translations with this score or better.", group="Result")
+    min_count: float = option(2.0, "With --parallel: least expected number of links.", group="Result")
+
+    test: Path | None = option(None, "Test lexicon: measure instead of translating.", group="Measurement")
+    protocol: Protocol = option("muse", "Whose rules of counting.", group="Measurement")
+
+    def __post_init__(self) -> None:
+        _positive(self, "src_limit", "tgt_limit", "threads", "top")
+        if (self.src_vectors is None) != (self.tgt_vectors is None):
+            raise UsageError(
+                "vectors are needed for both languages or for none",
+                got="--src-vectors" if self.src_vectors else "--tgt-vectors",
+                wanted="--src-vectors and --tgt-vectors",
+            )
+        if self.src_vectors is None and self.parallel is None:
+            raise UsageError(
+                "nothing to induce from", wanted="--src-vectors and --tgt-vectors, or --parallel SRC TGT"
+            )
+        if self.map is not None and (self.method != "auto" or self.seeds or self.set):
+            raise UsageError("--map and --method exclude each other", hint="drop one of the two")
+        _settings(self.set)
+
+
+def _positive(options: Any, *names: str) -> None:
+    for name in names:
+        value = getattr(options, name)
+        if value is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')}", got=value, wanted="a positive number")
+    if options.seed < 0:
+        raise UsageError("--seed", got=options.seed, wanted="a number >= 0")
+
+
+def _settings(items: tuple[str, ...]) -> None:
+    for item in items:
+        if not item.partition("=")[1]:
+            raise UsageError("--set", got=repr(item), wanted="NAME=VALUE")
