@@ -15,7 +15,7 @@ def planted(seed: int, n: int = 800, dim: int = 16):
     rng = np.random.default_rng(seed)
     X = rng.normal(size=(n, dim))
     Q = np.linalg.qr(rng.normal(size=(dim, dim)))[0]
-    noise = rng.normal(size=(n, dim)) * np.linspace(0.1, 2.0, dim)  # some directions tell little
+    noise = rng.normal(size=(n, dim)) * np.linspace(0.1, 3.0, dim)  # some directions tell little
     Y = (X + noise) @ Q + 0.5 * rng.normal(size=dim)  # off the centre there are hubs
     X, Y = (unit(rows.astype(np.float32)) for rows in (X, Y))
     return X, Y, np.repeat(np.arange(n)[:, None], 2, axis=1)
@@ -50,23 +50,20 @@ def test_loss_is_the_plain_formula_and_the_gradient_its_slope() -> None:
 
 @pytest.mark.parametrize("constraint", ["spectral", "none"])
 def test_translates_unseen_words_better_than_procrustes(constraint) -> None:
-    gains = []
-    for seed in range(3):
-        X, Y, gold = planted(seed)
-        train, test = gold[:300], gold[300:]
-        fitted = rcsls(X, Y, train, constraint=constraint, lr=10.0)
-        assert fitted.converged
-        assert fitted.n_iter == 10
-        assert len(fitted.history) == 11
-        assert (np.diff(fitted.history) <= 0).all()
-        values = np.linalg.svd(fitted.matrix, compute_uv=False)
-        assert (values.max() <= 1 + 1e-12) == (constraint == "spectral")
-        hits = [
-            top_k(W(X)[test[:, 0]], Y, 1).indices[:, 0] == test[:, 1]
-            for W in (fitted, procrustes(X, Y, train))
-        ]
-        gains.append(hits[0].mean() - hits[1].mean())
-    assert np.mean(gains) > 0.01
+    X, Y, gold = planted(2, n=1200, dim=30)
+    train, test = gold[:600], gold[600:]
+    fitted = rcsls(X, Y, train, constraint=constraint, lr=10.0)
+    assert fitted.converged
+    assert fitted.n_iter == 10
+    assert len(fitted.history) == 11
+    assert (np.diff(fitted.history) <= 0).all()
+    values = np.linalg.svd(fitted.matrix, compute_uv=False)
+    assert (values.max() <= 1 + 1e-12) == (constraint == "spectral")
+    p_at_1 = [
+        np.mean(top_k(W(X)[test[:, 0]], Y, 1).indices[:, 0] == test[:, 1])
+        for W in (fitted, procrustes(X, Y, train))
+    ]
+    assert p_at_1[0] > p_at_1[1] + 0.05
 
 
 def test_a_step_that_raises_the_loss_is_undone() -> None:
