@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import gzip
 import os
 import warnings
 import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, OutputError
+from align.textfiles import read_lines
 
 
 class Vectors(Protocol):
@@ -232,27 +231,6 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     if path.stat().st_size == 0:
         raise InputError("the file is empty", where=path)
     return path
-
-
-def read_lines(path: str | os.PathLike[str]) -> list[str]:
-    """Lines of a UTF-8 text file, gzipped if its name ends in ``.gz``; only ``\\n`` ends a line.
-
-    Raises
-    ------
-    InputError
-        For a missing, empty or damaged file, and with the line where it is not UTF-8.
-    """
-    path = existing_file(path)
-    try:
-        data = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError("the gzip file is damaged or cut off", where=path, got=error) from error
-    try:
-        text = data.removeprefix(b"\xef\xbb\xbf").decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = error.object.count(b"\n", 0, error.start) + 1
-        raise InputError("the file is not UTF-8", where=f"{path}:{line}") from error
-    return text.replace("\r\n", "\n").removesuffix("\n").split("\n")
 
 
 def as_bytes(string: str | bytes) -> bytes:

@@ -1,21 +1,13 @@
-"""Plain text and parallel text from files: one sentence a line, UTF-8, gzipped or not."""
+"""Plain text and parallel text from files: one sentence a line, UTF-8, compressed or not."""
 
 from __future__ import annotations
 
-import gzip
 import warnings
-import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from os import PathLike
-from pathlib import Path
-from typing import BinaryIO
 
 from align.errors import InputError
-
-_GZIP_MAGIC = b"\x1f\x8b"
-_BOM_UTF8 = b"\xef\xbb\xbf"
-_BOMS_UTF16 = (b"\xff\xfe", b"\xfe\xff")
+from align.textfiles import iter_lines
 
 
 @dataclass(frozen=True)
@@ -38,60 +30,8 @@ class ParallelText:
         return len(self.src)
 
 
-def iter_lines(path: str | PathLike[str]) -> Iterator[str]:
-    """Lines of a text file, without their line ends, one at a time; blank lines are kept.
-
-    Lines end at `\\n` or `\\r\\n` and nowhere else: sentence pairs are matched by line, and U+2028 or a form
-    feed inside a sentence must not shift one side. A gzipped file is known by its content, not by its name.
-
-    Parameters
-    ----------
-    path : path
-        UTF-8, with or without a byte order mark.
-
-    Yields
-    ------
-    str
-
-    Raises
-    ------
-    InputError
-        On the first `next`: no such file, a directory, not readable, empty. Later: not UTF-8 (file and line),
-        a damaged gzip file.
-    """
-    path = Path(path)
-    n_line = 0
-    with _open(path) as stream:
-        try:
-            for raw in stream:
-                n_line += 1
-                if n_line == 1:
-                    _refuse_utf16(raw, path)
-                    raw = raw.removeprefix(_BOM_UTF8)
-                try:
-                    line = raw.decode("utf-8")
-                except UnicodeDecodeError as error:
-                    raise InputError(
-                        "not UTF-8",
-                        got=f"byte 0x{raw[error.start]:02x} in column {error.start + 1}",
-                        where=f"{path}:{n_line}",
-                        hint="Convert it first, for example `iconv -f ISO-8859-1 -t UTF-8`",
-                    ) from None
-                if line.endswith("\n"):
-                    line = line[:-2] if line.endswith("\r\n") else line[:-1]
-                yield line
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise InputError(
-                f"damaged gzip file ({error})",
-                where=f"{path}:{n_line + 1}",
-                hint="Fetch or copy it again",
-            ) from None
-    if n_line == 0:
-        raise InputError("the file is empty", where=path, wanted="one sentence a line")
-
-
 def read_lines(path: str | PathLike[str]) -> list[str]:
-    """All lines of a text file; see :func:`iter_lines`.
+    """All lines of a text file; see :func:`align.textfiles.iter_lines`.
 
     Raises
     ------
@@ -178,27 +118,3 @@ def parallel_lines(src: list[str], tgt: list[str], *, where: str) -> ParallelTex
             f"{where}: dropped {n_dropped:,} of {len(pairs):,} pairs with an empty side", stacklevel=3
         )
     return ParallelText([s for s, _ in kept], [t for _, t in kept], n_dropped)
-
-
-def _open(path: Path) -> BinaryIO:
-    try:
-        stream = path.open("rb")
-    except FileNotFoundError:
-        raise InputError("no such file", where=path) from None
-    except IsADirectoryError:
-        raise InputError("a directory where a text file was expected", where=path) from None
-    except OSError as error:
-        raise InputError(f"cannot be read: {error.strerror}", where=path) from None
-    start = stream.read(len(_GZIP_MAGIC))
-    stream.seek(0)
-    if start != _GZIP_MAGIC:
-        return stream
-    stream.close()
-    return gzip.open(path, "rb")  # type: ignore[return-value]
-
-
-def _refuse_utf16(raw: bytes, path: Path) -> None:
-    if raw.startswith(_BOMS_UTF16):
-        raise InputError(
-            "UTF-16, not UTF-8", where=f"{path}:1", hint="Convert it first: `iconv -f UTF-16 -t UTF-8`"
-        )
