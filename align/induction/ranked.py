@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -15,13 +13,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from align.errors import InputError, OutputError, UsageError
+from align.errors import InputError, UsageError
 from align.induction.correspondences import Correspondences
 from align.induction.evidence import Witness
 from align.induction.ranking import Ranker
 from align.induction.spaces import AnchoredMap, Spaces
 from align.induction.translations import Translations
 from align.mapping.bilingual import BilingualMap
+from align.place import check_output, put_in_place, temporary_sibling
 from align.vectors import WordVectors
 
 _FORMAT = 1
@@ -128,13 +127,11 @@ class RankedInducer:
         Raises
         ------
         OutputError
-            If the directory exists and `overwrite` is not set, or it cannot be written.
+            If it exists and `overwrite` is not set, holds something else, or cannot be written.
         """
         from safetensors.numpy import save_file
 
-        target = Path(directory)
-        if target.exists() and not overwrite:
-            raise OutputError("the output exists", where=target, hint="Choose another, or pass --overwrite")
+        target = check_output(directory, kind="inducer", marks=(_FACTS,), overwrite=overwrite)
         arrays = {
             "means": self.ranker.means,
             "scales": self.ranker.scales,
@@ -165,19 +162,13 @@ class RankedInducer:
                 "share": self.correspondences.share,
                 "history": list(self.correspondences.history),
             }
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as temporary:
-                made = Path(temporary) / "inducer"
-                self.mapping.save(made / _MAP)
-                save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, made / _ARRAYS)
-                text = json.dumps(facts, indent=1, ensure_ascii=False)
-                (made / _FACTS).write_text(text + "\n", encoding="utf-8")
-                if target.is_dir():
-                    shutil.rmtree(target)
-                os.replace(made, target)
-        except OSError as error:
-            raise OutputError("the inducer cannot be written", where=target, got=error.strerror) from error
+        with temporary_sibling(target, n_bytes=sum(a.nbytes for a in arrays.values())) as folder:
+            (folder / _MAP).mkdir()
+            self.mapping.write(folder / _MAP)
+            save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / _ARRAYS)
+            text = json.dumps(facts, indent=1, ensure_ascii=False)
+            (folder / _FACTS).write_text(text + "\n", encoding="utf-8")
+            put_in_place(folder, target, overwrite=overwrite)
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str], src: WordVectors, tgt: WordVectors) -> RankedInducer:
