@@ -249,7 +249,7 @@ def _block_posteriors(
     post_src = np.empty((max_src, max_tgt), dtype=np.float32)
     longest = max(max_src, max_tgt) + 1
     nulls = np.empty(longest, dtype=np.float32)
-    scratch = np.empty((3, longest + 4, longest + 4), dtype=np.float32)
+    scratch = np.empty((6, longest + 4, longest + 4), dtype=np.float32)
     # every n-th pair, so that a text sorted by length still gives blocks of equal work
     for pair in range(first_pair, stop, stride):
         first = cell_offsets[pair] - cell_offsets[start]

@@ -78,7 +78,7 @@ def test_hmm_posteriors_equal_enumeration_of_all_paths(n_gen, n_from):
     post = np.zeros((n_gen, n_from), dtype=np.float32)
     counts = np.zeros_like(jump)
     longest = max(n_gen, n_from) + 1
-    scratch = np.full((3, longest + 4, longest + 4), np.nan, dtype=np.float32)
+    scratch = np.full((6, longest + 4, longest + 4), np.nan, dtype=np.float32)
     value = hmm_posteriors(emit, null, n_gen, n_from, p0, jump, scratch, post, True, counts, 0.0)
     np.testing.assert_allclose(post, posterior / total, rtol=2e-5, atol=1e-6)
     np.testing.assert_allclose(counts, jumps / total, rtol=2e-5, atol=1e-6)
@@ -92,7 +92,7 @@ def test_hmm_posteriors_of_a_long_sentence_do_not_underflow():
     emit *= 1e-18
     null *= 1e-18
     post = np.zeros((n, n), dtype=np.float32)
-    scratch = np.full((3, n + 5, n + 5), np.nan, dtype=np.float32)
+    scratch = np.full((6, n + 5, n + 5), np.nan, dtype=np.float32)
     jump = first_jumps(n)
     counts = np.zeros_like(jump)
     value = hmm_posteriors(emit, null, n, n, 0.05, jump, scratch, post, True, counts)
@@ -112,7 +112,7 @@ def test_beam_leaves_out_next_to_nothing():
     for beam in (0.0, BEAM, 0.01):
         post = np.zeros((n_gen, n_from), dtype=np.float32)
         counts = np.zeros_like(jump)
-        scratch = np.full((3, n_from + 5, n_from + 5), np.nan, dtype=np.float32)
+        scratch = np.full((6, n_from + 5, n_from + 5), np.nan, dtype=np.float32)
         value = hmm_posteriors(
             emit.copy(), null.copy(), n_gen, n_from, 0.05, jump, scratch, post, True, counts, beam
         )
