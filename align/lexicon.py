@@ -136,6 +136,18 @@ def known_pairs(lexicon: Lexicon, src: Vectors, tgt: Vectors) -> NDArray[np.int6
     return rows[known]
 
 
+def in_case_of(lexicon: Lexicon, src: Vectors, tgt: Vectors) -> Lexicon:
+    """The lexicon, with a side in lower case if the vocabulary of that side has no upper-case letter.
+
+    Each pair comes once.
+    """
+    pairs: list[tuple[str, ...]] = list(lexicon)
+    for side, vectors in enumerate((src, tgt)):
+        if all(word == word.lower() for word in vectors.words):
+            pairs = [(*p[:side], p[side].lower(), *p[side + 1 :]) for p in pairs]
+    return Lexicon(tuple(dict.fromkeys((src_word, tgt_word) for src_word, tgt_word in pairs)))
+
+
 def case_forms(word: str) -> tuple[str, str, str]:
     """A word as written, in lower case and in title case."""
     return word, word.lower(), word.title()

@@ -37,7 +37,7 @@ class MapOptions:
     tgt_limit: int = option(200_000, "Target words that are read, from the top.", group="Material")
 
     method: str = option(
-        "auto", "How the spaces are aligned; `--method list` names all methods.", group="Method"
+        "auto", "How the spaces are aligned; `vocab-transfer methods` names all.", group="Method"
     )
     normalize: str = option(
         "auto", "Steps before the fit, such as unit,centre,unit; iterative; none.", group="Method"

@@ -64,12 +64,7 @@ def check_output(
             f"one can be removed, and a replaced one is the whole old {kind}",
             stacklevel=2,
         )
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the parent directory: {error.strerror}", where=parent) from error
-    if not os.access(parent, os.W_OK | os.X_OK):
-        raise OutputError("the parent directory is not writable", where=parent, hint="give another --out")
+    _make_parent(out_dir)
     return out_dir
 
 
@@ -127,6 +122,34 @@ def put_in_place(folder: Path, out_dir: Path, *, overwrite: bool) -> None:
         shutil.rmtree(aside, ignore_errors=True)
 
 
+def check_file(path: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """The absolute path of a file that may be written; call it before any long work.
+
+    Raises
+    ------
+    OutputError
+        When it exists and `overwrite` is off, is a directory, or its parent cannot be written.
+    """
+    path = Path(path).expanduser().resolve()
+    if path.is_dir():
+        raise OutputError("the output is a directory", where=path, wanted="a file")
+    if path.exists() and not overwrite:
+        raise OutputError("the output already exists", where=path, hint="add --overwrite to replace it")
+    _make_parent(path)
+    return path
+
+
+def _make_parent(path: Path) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the parent directory: {error.strerror}", where=path.parent) from error
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise OutputError(
+            "the parent directory is not writable", where=path.parent, hint="give another --out"
+        )
+
+
 @contextlib.contextmanager
 def new_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]:
     """A temporary path beside `path`; what was written there is renamed to it if the block ends well.
@@ -136,12 +159,9 @@ def new_file(path: str | os.PathLike[str], *, overwrite: bool) -> Iterator[Path]
     OutputError
         When `path` exists and `overwrite` is off, or for any failure of the file system inside the block.
     """
-    path = Path(path).expanduser().resolve()
-    if path.exists() and (not overwrite or path.is_dir()):
-        raise OutputError("the output already exists", where=path, hint="add --overwrite to replace it")
+    path = check_file(path, overwrite=overwrite)
     partial = path.parent / f".{path.name}.partial-{secrets.token_hex(4)}"
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
         os.replace(partial, path)
     except OSError as error:

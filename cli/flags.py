@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -39,7 +39,9 @@ def with_flags(options_class: type, command: Callable[..., Any]) -> Callable[...
         )
         annotation: Any = Annotated
         annotation = annotation[_flag_type(hints[item.name]), option]
-        default = [] if item.default == () else item.default
+        default: Any = [] if item.default == () else item.default
+        if item.default is MISSING:
+            default = inspect.Parameter.empty
         flags.append(
             inspect.Parameter(
                 item.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation

@@ -13,9 +13,11 @@ import typer
 
 from align import __version__
 from align.errors import UsageError
+from align.options import InduceOptions, MapOptions
 from cli.exit_codes import INTERRUPTED, exit_code, one_line
 from cli.flags import with_flags
 from cli.screen import Screen, print_json
+from cli.spaces import align_spaces, induce_lexicon
 from vocab.options import TransferOptions
 
 app = typer.Typer(
@@ -96,6 +98,8 @@ def transfer(
 
 
 app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
+app.command()(with_flags(MapOptions, align_spaces(_screen)))
+app.command()(with_flags(InduceOptions, induce_lexicon(_screen)))
 
 
 @app.command()
@@ -123,6 +127,29 @@ def explain(
         )
     else:
         print(explanation)
+
+
+@app.command()
+def methods(
+    json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+) -> None:
+    """Name the methods of every command that has --method."""
+    from align.induction.inducers import PRESETS
+    from align.mapping.methods import METHODS as MAPPINGS
+    from vocab.methods import METHODS
+
+    tables = {
+        "transfer": {name: entry.summary for name, entry in METHODS.items()},
+        "induce": PRESETS,
+        "align, induce": {name: entry.summary for name, entry in MAPPINGS.items()},
+    }
+    if json_:
+        print_json(tables)
+        return
+    for command, table in tables.items():
+        print(f"{command}:")
+        print("\n".join(f"  {name:<22} {summary}" for name, summary in table.items()))
 
 
 @app.command()

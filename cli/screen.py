@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -58,6 +59,28 @@ class Screen:
     def _bytes(self, step: str, done: int, total: int) -> None:
         if self._status is not None:
             self._status.update(f"{step}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+
+    def stage(self, name: str) -> None:
+        """What is being done now."""
+        self._stage(name)
+
+    def iterations(self, what: str) -> Callable[[int, float], None] | None:
+        """Show iterations and their objective; None where nobody would see them."""
+        if self.level < 0 or not self.console.is_terminal:
+            return None
+        return lambda iteration, objective: self._stage(f"{what}: iteration {iteration}, {objective:.4f}")
+
+    def facts(self, facts: dict[str, Any]) -> None:
+        """Results by name, one a line."""
+        self.stop()
+        if self.level < 0:
+            return
+        for name, value in facts.items():
+            if value is None:
+                continue
+            shown = f"{value:.4f}" if isinstance(value, float) and name != "seconds" else str(value)
+            label = escape(name.replace("_", " "))
+            self.console.print(f"[bold]{label}[/bold]: {escape(shown)}", soft_wrap=True)
 
     def stop(self) -> None:
         """Take the spinner away."""

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from align.errors import UnavailableError, UsageError
+from align.threads import set_threads
 from vocab.languages import Language, language
 from vocab.materials import Materials, gather
 from vocab.methods import Need, choose_method
@@ -334,11 +335,8 @@ def _set_threads(threads: int | None) -> None:
         return
     import os
 
-    import numba
     import torch
-    from threadpoolctl import threadpool_limits
 
     os.environ["RAYON_NUM_THREADS"] = str(threads)  # read by the tokenizers library at its first batch
-    numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
     torch.set_num_threads(threads)
-    threadpool_limits(limits=threads)
+    set_threads(threads)

@@ -102,7 +102,7 @@ class BilingualMap:
 
     def write(self, folder: Path) -> None:
         """Write the two files into a directory that exists."""
-        from safetensors.numpy import save_file
+        from safetensors.numpy import save
 
         arrays = {"src_matrix": self.src_matrix}
         if self.tgt_matrix is not None:
@@ -120,7 +120,8 @@ class BilingualMap:
             if normalizer is not None:
                 facts[f"{side}_steps"] = list(normalizer.steps)
                 arrays |= {f"{side}_step_{n}": a for n, a in enumerate(normalizer.arrays) if a is not None}
-        save_file({name: np.ascontiguousarray(a) for name, a in arrays.items()}, folder / _ARRAYS)
+        packed = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
+        (folder / _ARRAYS).write_bytes(packed)  # save_file would hide the file from other users
         text = json.dumps(facts, indent=1, ensure_ascii=False)
         (folder / _FACTS).write_text(text + "\n", encoding="utf-8")
 

@@ -6,7 +6,15 @@ import numpy as np
 import pytest
 
 from align.errors import InputError, OutputError, UnavailableError, UsageError
-from align.lexicon import Lexicon, bundled_lexicon, case_forms, known_pairs, read_concepts, read_lexicon
+from align.lexicon import (
+    Lexicon,
+    bundled_lexicon,
+    case_forms,
+    in_case_of,
+    known_pairs,
+    read_concepts,
+    read_lexicon,
+)
 from align.vectors import WordVectors
 
 
@@ -159,3 +167,10 @@ def test_published_formats_are_read(shared_data):
     assert 4000 < len(panlex) <= 5000
     swadesh = read_concepts(folder / "swadesh/panlex_swadesh207.tsv.gz", "eng-000", "swh-000")
     assert ("water", "maji") in swadesh.pairs
+
+
+def test_case_follows_the_vocabulary():
+    lower, cased = (WordVectors(words, np.eye(2)) for words in (("haus", "maus"), ("Haus", "maus")))
+    lexicon = Lexicon((("Haus", "House"), ("haus", "House")))
+    assert in_case_of(lexicon, lower, cased).pairs == (("haus", "House"),)
+    assert in_case_of(lexicon, cased, lower).pairs == (("Haus", "house"), ("haus", "house"))

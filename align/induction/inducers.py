@@ -1,0 +1,143 @@
+"""Inducers by name: the presets of this project, or any mapping method with a retrieval criterion."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from align.errors import InputError, UsageError
+from align.induction.induce import induce
+from align.induction.ranked import RankedInducer
+from align.induction.translations import Translations
+from align.lexicon import Lexicon
+from align.mapping.bilingual import BilingualMap
+from align.mapping.methods import METHODS, fit
+from align.neighbors.criteria import Method
+from align.vectors import Vectors
+
+PRESETS = {
+    "best": "vectors, frequencies and spellings, weighed as a dictionary teaches",
+    "best-vectors": "the same without spellings",
+    "best-unsupervised": "the same without a dictionary: pairs that agree teach each other",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class MappedInducer:
+    """Translates by the neighbours that a map gives, as :func:`align.induction.induce` does."""
+
+    src: Vectors
+    tgt: Vectors
+    mapping: BilingualMap | None
+    retrieval: Method = "csls"
+    script: str | None = None
+
+    @property
+    def method(self) -> str:
+        """Name of the mapping method."""
+        return "none" if self.mapping is None else self.mapping.method
+
+    def __call__(self, *, queries: Sequence[str], top: int) -> Translations:
+        """:meth:`translate`, as :func:`align.evaluation.bli` calls it."""
+        return self.translate(queries, top=top)
+
+    def translate(
+        self,
+        words: Sequence[str] | None = None,
+        *,
+        top: int = 10,
+        mutual: bool = False,
+        min_score: float | None = None,
+    ) -> Translations:
+        """Translate source words, all of the vocabulary by default."""
+        return induce(
+            self.src,
+            self.tgt,
+            self.mapping,
+            queries=words,
+            retrieval=self.retrieval,
+            top=top,
+            script=self.script,
+            mutual=mutual,
+            min_score=min_score,
+        )
+
+
+def make_inducer(
+    src: Vectors,
+    tgt: Vectors,
+    lexicon: Lexicon | None = None,
+    *,
+    method: str = "auto",
+    mapping: BilingualMap | None = None,
+    retrieval: Method = "csls",
+    script: str | None = None,
+    normalize: Sequence[str] | None = None,
+    seeds: str | None = None,
+    settings: Mapping[str, Any] | None = None,
+    seed: int = 0,
+    progress: Callable[[int, float], None] | None = None,
+) -> RankedInducer | MappedInducer:
+    """Something that translates the words of one space into those of another.
+
+    Parameters
+    ----------
+    src, tgt : Vectors
+    lexicon : Lexicon, optional
+    method : str
+        A name of :data:`PRESETS` or of :data:`align.mapping.methods.METHODS`; ``"auto"`` is ``"best"`` with a
+        lexicon and ``"best-unsupervised"`` without.
+    mapping : BilingualMap, optional
+        A map that is there already; then neither method nor lexicon is used.
+    retrieval, script
+        Of a map's neighbours; the presets rank by evidence of their own.
+    normalize, seeds, settings, seed, progress
+        As in :func:`align.mapping.methods.fit`.
+
+    Returns
+    -------
+    RankedInducer or MappedInducer
+
+    Raises
+    ------
+    UsageError
+        For an unknown method, or settings that it does not have.
+    InputError
+        If a dictionary is needed and there is none.
+    """
+    if mapping is not None:
+        return MappedInducer(src, tgt, mapping, retrieval, script)
+    if method == "auto":
+        method = "best-unsupervised" if lexicon is None and seeds is None else "best"
+    if method not in PRESETS:
+        if method not in METHODS:
+            raise UsageError("unknown method", got=method, wanted=", ".join([*PRESETS, *METHODS]))
+        mapping = fit(
+            src,
+            tgt,
+            lexicon,
+            method=method,
+            normalize=normalize,
+            seeds=seeds,
+            settings=settings,
+            seed=seed,
+            progress=progress,
+        )
+        return MappedInducer(src, tgt, mapping, retrieval, script)
+    if settings or normalize is not None:
+        raise UsageError(f"{method} chooses its settings itself", hint="leave --set and --normalize out")
+    if method == "best-unsupervised":
+        from align.induction.self_training import best_unsupervised
+
+        return best_unsupervised(src.table(), tgt.table(), seed=seed)
+    from align.induction.presets import best, best_from_pairs
+    from align.mapping.methods import seed_pairs
+
+    strings = method == "best"
+    if seeds is not None:
+        pairs = seed_pairs(src, tgt, seeds)
+        return best_from_pairs(src.table(), tgt.table(), pairs, strings=strings, seed=seed)
+    if lexicon is None:
+        raise InputError(f"{method} needs a lexicon", hint="pass --lexicon FILE, or use best-unsupervised")
+    return best(src.table(), tgt.table(), lexicon, strings=strings, seed=seed)

@@ -1,0 +1,66 @@
+"""A directory with a map and both spaces behind it."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from align.mapping.bilingual import BilingualMap
+from align.place import check_output, put_in_place, temporary_sibling
+from align.vectors import Vectors, WordVectors, write_vec
+
+VectorFormat = Literal["npz", "vec", "none"]
+
+
+def check_place(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
+    """The absolute path of a map's directory that may be written; call it before any long work.
+
+    Raises
+    ------
+    OutputError
+        As :func:`align.place.check_output`.
+    """
+    return check_output(out, kind="map", marks=("map.json",), overwrite=overwrite)
+
+
+def save_aligned(
+    mapping: BilingualMap,
+    src: Vectors,
+    tgt: Vectors,
+    out: str | os.PathLike[str],
+    *,
+    vectors: VectorFormat = "npz",
+    overwrite: bool = False,
+) -> Path:
+    """Write the map, and both spaces mapped as ``src`` and ``tgt`` vectors, whole or not at all.
+
+    Parameters
+    ----------
+    vectors : {"npz", "vec", "none"}
+        Arrays ``words``, ``matrix`` and ``counts`` (smaller, read at once), text for other tools, or nothing.
+
+    Raises
+    ------
+    OutputError
+        If the directory exists and `overwrite` is not set, holds something else, or cannot be written.
+    """
+    out = check_place(out, overwrite=overwrite)
+    tables = {"src": (src.table(), mapping.map_src), "tgt": (tgt.table(), mapping.map_tgt)}
+    bytes_per_number = {"npz": 4, "vec": 12, "none": 0}[vectors]
+    n_numbers = sum(len(table) * mapping.dim for table, _ in tables.values())
+    with temporary_sibling(out, n_bytes=n_numbers * bytes_per_number) as folder:
+        mapping.write(folder)
+        for name, (table, apply) in tables.items() if vectors != "none" else ():
+            mapped = WordVectors(table.words, apply(table.matrix), table.counts)
+            if vectors == "vec":
+                write_vec(mapped, folder / f"{name}.vec")
+            else:
+                arrays = {"words": np.array(mapped.words), "matrix": mapped.matrix}
+                if mapped.counts is not None:
+                    arrays["counts"] = mapped.counts
+                np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+        put_in_place(folder, out, overwrite=overwrite)
+    return out

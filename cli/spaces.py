@@ -1,0 +1,137 @@
+"""``vocab-transfer align`` and ``induce``: maps between spaces of word vectors, and lexicons from them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from align.options import InduceOptions, MapOptions
+from cli.screen import Screen, print_json
+
+if TYPE_CHECKING:
+    from align.vectors import Vectors
+
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def align_spaces(screen: Screen) -> Callable[..., None]:
+    """The command ``align``."""
+
+    def align(
+        options: MapOptions,
+        out: Annotated[Path, typer.Option(help="Directory of the map and the mapped vectors.")],
+        overwrite: _Overwrite = False,
+        json_: _Json = False,
+        quiet: _Quiet = False,
+        debug: _Debug = False,
+    ) -> None:
+        """Align two spaces of word vectors.
+
+        [bold]Examples[/bold]
+
+        vocab-transfer align --src-vectors en.vec --tgt-vectors es.vec --lexicon train.tsv --out map
+
+        vocab-transfer align --src-vectors en.vec --tgt-vectors es.vec --method vecmap-unsupervised --out map
+        """
+        screen.level = -1 if quiet else 0
+        from align.lexicon import in_case_of, read_lexicon
+        from align.mapping.methods import fit, parse_settings, parse_steps
+        from align.mapping.output import check_place, save_aligned
+
+        place = check_place(out, overwrite=overwrite)
+        started = time.perf_counter()
+        _set_threads(options.threads)
+        src = _read(screen, options.src_vectors, options.src_limit)
+        tgt = _read(screen, options.tgt_vectors, options.tgt_limit)
+        lexicon = None
+        if options.lexicon is not None:
+            lexicon = in_case_of(read_lexicon(options.lexicon), src, tgt)
+        mapping = fit(
+            src,
+            tgt,
+            lexicon,
+            method=options.method,
+            normalize=parse_steps(options.normalize),
+            seeds=options.seeds,
+            settings=parse_settings(options.set),
+            seed=options.seed,
+            progress=screen.iterations("aligning"),
+        )
+        written = save_aligned(mapping, src, tgt, place, vectors=options.vectors, overwrite=overwrite)
+        facts = {
+            "method": mapping.method,
+            "n_pairs": mapping.n_pairs,
+            "dim": mapping.dim,
+            "converged": mapping.converged,
+            "n_iter": mapping.n_iter,
+            "objective": mapping.history[-1] if mapping.history else None,
+            "seconds": round(time.perf_counter() - started, 2),
+            "out": str(written),
+        }
+        screen.facts(facts)
+        if json_:
+            print_json(facts)
+
+    return align
+
+
+def induce_lexicon(screen: Screen) -> Callable[..., None]:
+    """The command ``induce``."""
+
+    def induce(
+        options: InduceOptions,
+        out: Annotated[
+            Path | None, typer.Option(help="Lexicon to write, source<TAB>target<TAB>score.")
+        ] = None,
+        overwrite: _Overwrite = False,
+        json_: _Json = False,
+        quiet: _Quiet = False,
+        debug: _Debug = False,
+    ) -> None:
+        """Find translations of words in two spaces of vectors, in parallel text, or in both.
+
+        [bold]Examples[/bold]
+
+        vocab-transfer induce --src-vectors en.vec --tgt-vectors es.vec --lexicon train.tsv --out new.tsv
+
+        vocab-transfer induce --src-vectors en.vec --tgt-vectors es.vec --method vecmap --test test.tsv --json
+
+        vocab-transfer induce --parallel a.en a.sw --out lexicon.tsv
+        """
+        screen.level = -1 if quiet else 0
+        from align.induction.run import run_induction
+
+        _set_threads(options.threads)
+        found = run_induction(
+            options,
+            out,
+            overwrite=overwrite,
+            tell=screen.stage,
+            progress=screen.iterations("learning"),
+        )
+        screen.facts(found)
+        if json_:
+            print_json(found)
+
+    return induce
+
+
+def _read(screen: Screen, path: Path, limit: int) -> Vectors:
+    from align.vectors import read_vectors
+
+    screen.stage(f"reading {path.name}")
+    return read_vectors(path, limit=limit)
+
+
+def _set_threads(threads: int | None) -> None:
+    if threads is not None:
+        from align.threads import set_threads
+
+        set_threads(threads)
