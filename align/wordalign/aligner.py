@@ -24,6 +24,7 @@ from align.wordalign.pairs import PairTable, build_pairs
 from align.wordalign.posteriors import PairPosteriors, best_links, pair_posteriors, pair_scores
 from align.wordalign.prior import Prior
 from align.wordalign.row_prior import RowPrior
+from align.wordalign.stems import Stems
 from align.wordalign.training import fit
 from align.wordalign.unseen import ClassStatistics, check_words, class_statistics, parameters_for
 
@@ -321,7 +322,10 @@ def _train(
     row_prior = RowPrior(
         bitext, pairs, options, classes=classes, prior=prior, src_words=src_words, tgt_words=tgt_words
     )
-    fitted = fit(bitext, pairs, row_prior, model=model, options=options)
+    stems = None
+    if model == "hmm" and src_words is not None and tgt_words is not None and options.stem_weight:
+        stems = Stems(bitext, pairs, src_words, tgt_words, options)
+    fitted = fit(bitext, pairs, row_prior, model=model, options=options, stems=stems)
     counts = fitted.counts.mean(axis=1)
     parameters = fitted.parameters
     aligner = Aligner(

@@ -42,20 +42,30 @@ class WordClasses:
 
     @classmethod
     def of_words(
-        cls, src_words: Sequence[str], tgt_words: Sequence[str], *, lengths: tuple[int, ...] = (3, 4)
+        cls,
+        src_words: Sequence[str],
+        tgt_words: Sequence[str],
+        *,
+        lengths: tuple[int, ...] = (1, 2, 3, 4),
+        endings: tuple[int, ...] = (2,),
     ) -> WordClasses:
-        """Classes of words that share their first characters, one map for each of ``lengths``."""
+        """Classes of words that share their first characters, or their last: one map for each number."""
         common = {w: k for k, w in enumerate(sorted(set(src_words) & set(tgt_words)))}
+
+        def maps(words: Sequence[str]) -> tuple[NDArray[np.int32], ...]:
+            starts = [numbered([w[:n] for w in words]) for n in lengths]
+            return (*starts, *(numbered([w[-n:] for w in words]) for n in endings))
+
         return cls(
-            tuple(_numbered([w[:n] for w in src_words]) for n in lengths),
-            tuple(_numbered([w[:n] for w in tgt_words]) for n in lengths),
+            maps(src_words),
+            maps(tgt_words),
             np.array([common.get(w, -1) for w in src_words], dtype=np.int32),
             np.array([common.get(w, -1) for w in tgt_words], dtype=np.int32),
         )
 
-    def check(self, bitext: Bitext) -> None:
-        """Raise InputError unless the maps fit the vocabularies of ``bitext``."""
-        for side, n_types in (("src", bitext.n_src_types), ("tgt", bitext.n_tgt_types)):
+    def check(self, n_src_types: int, n_tgt_types: int) -> None:
+        """Raise InputError unless the maps fit vocabularies of these sizes."""
+        for side, n_types in (("src", n_src_types), ("tgt", n_tgt_types)):
             for array in (*getattr(self, side), getattr(self, f"{side}_forms")):
                 if len(array) != n_types:
                     raise InputError(
@@ -68,20 +78,31 @@ class WordClasses:
             raise InputError("class maps must come in pairs", got=f"{len(self.src)} and {len(self.tgt)}")
 
 
-def _numbered(keys: list[str]) -> NDArray[np.int32]:
+def numbered(keys: Sequence[str]) -> NDArray[np.int32]:
+    """Number of each key, in order of first occurrence."""
     numbers: dict[str, int] = {}
     return np.array([numbers.setdefault(key, len(numbers)) for key in keys], dtype=np.int32)
 
 
+def frequencies(bitext: Bitext) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Occurrences of every source and of every target type."""
+    return (
+        np.bincount(bitext.src_ids, minlength=bitext.n_src_types).astype(np.float64),
+        np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types).astype(np.float64),
+    )
+
+
 class ClassPrior:
     """The prior of every row, in both directions, from the present counts.
+
+    ``frequency`` has the number of occurrences of every source and of every target type.
 
     Memory: 8 bytes a row for the prior, and 8 bytes x the target classes for each thread on the way.
     """
 
     def __init__(
         self,
-        bitext: Bitext,
+        frequency: tuple[NDArray[np.float64], NDArray[np.float64]],
         pairs: PairTable,
         classes: WordClasses,
         *,
@@ -89,11 +110,10 @@ class ClassPrior:
         class_weight: float,
         form_weight: float,
     ) -> None:
-        classes.check(bitext)
+        n_src, n_tgt = frequency
+        classes.check(len(n_src), len(n_tgt))
         self.alpha, self.class_weight, self.form_weight = alpha, class_weight, form_weight
         self.pairs, self.classes = pairs, classes
-        n_src = np.bincount(bitext.src_ids, minlength=bitext.n_src_types).astype(np.float64)
-        n_tgt = np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types).astype(np.float64)
         self.maps = []
         for src, tgt in zip(classes.src, classes.tgt, strict=True):
             src_share = n_src / np.maximum(np.bincount(src, weights=n_src), 1.0)[src]

@@ -20,10 +20,13 @@ _FASTMATH = {"reassoc", "contract", "nsz"}
 BEAM = 1e-5
 
 
-def first_jumps(max_len: int) -> NDArray[np.float64]:
-    """The jump distribution at the start: a peak at +1, shape (2 * max_len + 1,); index ``max_len`` is 0."""
+def first_jumps(max_len: int, width: float = 3.0) -> NDArray[np.float64]:
+    """The jump distribution at the start: a peak at +1, shape (2 * max_len + 1,); index ``max_len`` is 0.
+
+    It falls to 1/e at ``width`` positions from the peak.
+    """
     jump = np.arange(-max_len, max_len + 1)
-    weights = np.exp(-np.abs(jump - 1) / 3.0) + 0.001
+    weights = np.exp(-np.abs(jump - 1) / width) + 0.001
     return weights / weights.sum()
 
 

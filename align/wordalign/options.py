@@ -27,6 +27,9 @@ class AlignOptions:
         ``diagonal`` only.
     class_weight, form_weight : float
         Weights of the class prior and of equal strings; used where class maps or words are given.
+    stem_weight : float
+        For ``hmm``, where words are given: weight of each of the two stem models of
+        :mod:`align.wordalign.stems` beside that of words; 0 means none.
     threshold : float
         A link is a cell whose mean posterior exceeds this.
     max_len : int
@@ -43,6 +46,7 @@ class AlignOptions:
     alpha: float = 0.1
     class_weight: float = 20.0
     form_weight: float = 1.0
+    stem_weight: float = 0.2
     threshold: float = 0.5
     max_len: int = 256
     min_count: float = 1e-3
@@ -71,6 +75,7 @@ def check_options(model: str, options: AlignOptions) -> None:
         "null_prob": (0 < options.null_prob < 1, "between 0 and 1"),
         "alpha": (options.alpha > 0 or (may_be_zero and options.alpha == 0), "above 0"),
         "class_weight": (options.class_weight >= 0, "0 or more"),
+        "stem_weight": (0 <= options.stem_weight < 0.5, "0 or more, below 0.5"),
         "form_weight": (options.form_weight >= 0, "0 or more"),
         "max_len": (options.max_len >= 1, "1 or more"),
         "fast_align_compatible": (model == "diagonal" or not options.fast_align_compatible, "False"),

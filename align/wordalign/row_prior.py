@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from align.errors import UsageError
 from align.wordalign.bitext import Bitext
-from align.wordalign.classes import ClassPrior, WordClasses
+from align.wordalign.classes import ClassPrior, WordClasses, frequencies
 from align.wordalign.options import AlignOptions
 from align.wordalign.pairs import PairTable
 from align.wordalign.prior import Prior
@@ -68,7 +68,7 @@ class RowPrior:
         self.of_classes = None
         if classes is not None:
             self.of_classes = ClassPrior(
-                bitext,
+                frequencies(bitext),
                 pairs,
                 classes,
                 alpha=options.alpha,

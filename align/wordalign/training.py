@@ -15,6 +15,10 @@ from align.wordalign.maximization import maximize, maximize_null
 from align.wordalign.options import AlignOptions
 from align.wordalign.pairs import PairTable
 from align.wordalign.row_prior import RowPrior
+from align.wordalign.stems import Stems
+
+# Word forms tell at once what goes where; without them order must help from the start.
+_FIRST_WIDTH, _FIRST_WIDTH_STEMS = 3.0, 20.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,7 @@ def fit(
     *,
     model: str,
     options: AlignOptions,
+    stems: Stems | None = None,
 ) -> Fit:
     """Train ``model``; arguments are taken as checked.
 
@@ -60,7 +65,8 @@ def fit(
     -----
     Every pass is one E-step over the text and one M-step over the rows. Model 1 and the diagonal model start
     from uniform tables; an HMM has one iteration of Model 1 before it, each direction on its own, because
-    agreement needs directions that differ already.
+    agreement needs directions that differ already. With ``stems`` every pass but the last takes their product
+    with the words; the parameters that are returned are those of words.
     """
     variational = options.alpha > 0
     occurs_tgt = np.bincount(bitext.tgt_ids, minlength=bitext.n_tgt_types) > 0
@@ -86,7 +92,8 @@ def fit(
         history.append((float(expected.log_likelihood[0]), float(expected.log_likelihood[1])))
         n_iter += 1
         if is_hmm and n_iter == 0:
-            jumps = np.tile(first_jumps(_longest(bitext, used)), (2, 1))
+            width = _FIRST_WIDTH if stems is None else _FIRST_WIDTH_STEMS
+            jumps = np.tile(first_jumps(_longest(bitext, used), width), (2, 1))
             mode = AGREE if model == "hmm" else INDEPENDENT
         elif is_hmm:
             jumps = expected.jumps + 1
@@ -114,6 +121,8 @@ def fit(
         )
         if converged or n_iter >= options.n_iter:
             break
+        if stems is not None:
+            parameters = stems.join(parameters, expected.counts, expected.null_tgt, expected.null_src)
         del expected, alphas
     totals_src, totals_tgt = _totals(pairs, expected.counts, alphas, bitext.n_tgt_types)
     null_totals = [

@@ -15,7 +15,7 @@ import scipy.special
 from align.errors import InputError, UsageError
 from align.evaluation import alignment_error_rate
 from align.wordalign import AlignOptions, Bitext, Links, WordClasses, align, expectation
-from align.wordalign.classes import ClassPrior
+from align.wordalign.classes import ClassPrior, frequencies
 from align.wordalign.hmm import BEAM, first_jumps, hmm_posteriors
 from align.wordalign.ibm1 import ibm1_posteriors
 from align.wordalign.maximization import exp_digamma, maximize, maximize_null
@@ -170,9 +170,11 @@ def test_class_prior_equals_its_formula():
     tgt = [["hanna", "hannas", "bob"], ["bobo", "hannas"], ["bob"]]
     bitext, src_words, tgt_words = Bitext.from_words(src, tgt)
     pairs = build_pairs(bitext, max_len=9)
-    classes = WordClasses.of_words(src_words, tgt_words, lengths=(3, 4))
+    classes = WordClasses.of_words(src_words, tgt_words, lengths=(3, 4), endings=())
     counts = rng.random((pairs.n_rows, 2)).astype(np.float32)
-    prior = ClassPrior(bitext, pairs, classes, alpha=0.1, class_weight=20.0, form_weight=1.0)(counts)
+    prior = ClassPrior(frequencies(bitext), pairs, classes, alpha=0.1, class_weight=20.0, form_weight=1.0)(
+        counts
+    )
     rows = list(zip(np.repeat(np.arange(len(src_words)), np.diff(pairs.indptr)), pairs.tgt, strict=True))
     frequency = (
         {w: sum(s.count(w) for s in src) for w in src_words},
