@@ -98,8 +98,8 @@ def transfer(
 
 
 app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
-app.command()(with_flags(MapOptions, align_spaces(_screen)))
-app.command()(with_flags(InduceOptions, induce_lexicon(_screen)))
+app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
+app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
 
 
 @app.command()

@@ -21,7 +21,7 @@ _Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but err
 _Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
-def align_spaces(screen: Screen) -> Callable[..., None]:
+def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     """The command ``align``."""
 
     def align(
@@ -40,6 +40,7 @@ def align_spaces(screen: Screen) -> Callable[..., None]:
 
         vocab-transfer align --src-vectors en.vec --tgt-vectors es.vec --method vecmap-unsupervised --out map
         """
+        screen = the_screen()
         screen.level = -1 if quiet else 0
         from align.lexicon import in_case_of, read_lexicon
         from align.mapping.methods import fit, parse_settings, parse_steps
@@ -82,7 +83,7 @@ def align_spaces(screen: Screen) -> Callable[..., None]:
     return align
 
 
-def induce_lexicon(screen: Screen) -> Callable[..., None]:
+def induce_lexicon(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     """The command ``induce``."""
 
     def induce(
@@ -105,6 +106,7 @@ def induce_lexicon(screen: Screen) -> Callable[..., None]:
 
         vocab-transfer induce --parallel a.en a.sw --out lexicon.tsv
         """
+        screen = the_screen()
         screen.level = -1 if quiet else 0
         from align.induction.run import run_induction
 
