@@ -30,6 +30,9 @@ if TYPE_CHECKING:
 _FLOOR = 1e-20
 # what an unseen pair has under plain maximum likelihood, where the prior is nothing
 _LEAST = 1e-9
+# A new word is in the text at hand, so it is likelier than its share of the trained text says: counting it as
+# 10 instead of 1 lowers the mean AER of forced alignment on the development sets from 19.4 to 19.0 percent.
+_NEW_FREQUENCY = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -217,7 +220,7 @@ def _side(
         ids,
         all_words,
         n_new,
-        np.concatenate([frequency, np.ones(n_new, dtype=np.int64)]),
+        np.concatenate([frequency, np.full(n_new, _NEW_FREQUENCY)]),
         np.concatenate([np.where(totals > 0, totals, rare), np.full(n_new, rare)]),
     )
 
