@@ -97,7 +97,8 @@ def row_matrix(
     pairs: PairTable, keep: NDArray[np.bool_], values: NDArray[np.float32], shape: tuple[int, int]
 ) -> sp.csr_array:
     """CSR array of the rows to keep, columns in order."""
-    indptr = np.concatenate(([0], np.cumsum(keep)))[pairs.indptr]
-    out = sp.csr_array((values[keep], pairs.tgt[keep], indptr), shape=shape)
+    rows = np.flatnonzero(keep)
+    indptr = np.searchsorted(rows, pairs.indptr)
+    out = sp.csr_array((values[rows], pairs.tgt[rows], indptr), shape=shape)
     out.sort_indices()
     return out

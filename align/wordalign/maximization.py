@@ -76,6 +76,14 @@ def maximize(
     return table
 
 
+def dirichlet_totals(
+    pairs: PairTable, counts: NDArray[np.float32], prior: NDArray[np.float32], *, n_tgt_types: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Sum of counts and Dirichlet parameters over the rows of each source and of each target type."""
+    tgt_totals = np.zeros(n_tgt_types)
+    return _src_totals(pairs.indptr, counts, prior), _add_tgt_totals(pairs.tgt, counts, prior, tgt_totals)
+
+
 def maximize_null(
     counts: NDArray[np.float64], occurs: NDArray[np.bool_], alpha: float, *, variational: bool
 ) -> NDArray[np.float32]:
@@ -104,6 +112,32 @@ def _inverse(total: float, variational: bool) -> float:
 
 
 @nb.njit(cache=True)
+def _src_totals(
+    indptr: NDArray[np.int64], counts: NDArray[np.float32], prior: NDArray[np.float32]
+) -> NDArray[np.float64]:
+    totals = np.zeros(len(indptr) - 1)
+    flat = len(prior) == 1
+    for s in range(len(totals)):
+        for row in range(indptr[s], indptr[s + 1]):
+            totals[s] += counts[row, 0] + (prior[0, 0] if flat else prior[row, 0])
+    return totals
+
+
+@nb.njit(cache=True)
+def _add_tgt_totals(
+    tgt: NDArray[np.int32],
+    counts: NDArray[np.float32],
+    prior: NDArray[np.float32],
+    totals: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    last = counts.shape[1] - 1
+    flat = len(prior) == 1
+    for row in range(len(tgt)):
+        totals[tgt[row]] += counts[row, last] + (prior[0, 0] if flat else prior[row, 1])
+    return totals
+
+
+@nb.njit(cache=True)
 def _tgt_scale(
     tgt: NDArray[np.int32],
     counts: NDArray[np.float32],
@@ -111,11 +145,7 @@ def _tgt_scale(
     n_tgt_types: int,
     variational: bool,
 ) -> NDArray[np.float64]:
-    totals = np.zeros(n_tgt_types)
-    last = counts.shape[1] - 1
-    flat = len(prior) == 1
-    for row in range(len(tgt)):
-        totals[tgt[row]] += counts[row, last] + (prior[0, 0] if flat else prior[row, 1])
+    totals = _add_tgt_totals(tgt, counts, prior, np.zeros(n_tgt_types))
     for t in range(n_tgt_types):
         if totals[t] > 0.0:
             totals[t] = _inverse(totals[t], variational)

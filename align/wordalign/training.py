@@ -11,7 +11,7 @@ from align.wordalign.bitext import Bitext
 from align.wordalign.diagonal import FIRST_TENSION, length_histogram, next_tension
 from align.wordalign.expectation import AGREE, INDEPENDENT, Expectation, Parameters, expect
 from align.wordalign.hmm import first_jumps
-from align.wordalign.maximization import maximize, maximize_null
+from align.wordalign.maximization import dirichlet_totals, maximize, maximize_null
 from align.wordalign.options import AlignOptions
 from align.wordalign.pairs import PairTable
 from align.wordalign.row_prior import RowPrior
@@ -124,7 +124,7 @@ def fit(
         if stems is not None:
             parameters = stems.join(parameters, expected.counts, expected.null_tgt, expected.null_src)
         del expected, alphas
-    totals_src, totals_tgt = _totals(pairs, expected.counts, alphas, bitext.n_tgt_types)
+    totals_src, totals_tgt = dirichlet_totals(pairs, expected.counts, alphas, n_tgt_types=bitext.n_tgt_types)
     null_totals = [
         float(np.sum(counts[occurs] + options.alpha))
         for counts, occurs in ((expected.null_tgt, occurs_tgt), (expected.null_src, occurs_src))
@@ -174,15 +174,3 @@ def _tensions(
             compatible=options.fast_align_compatible,
         )
     return after
-
-
-def _totals(
-    pairs: PairTable, counts: NDArray[np.float32], alphas: NDArray[np.float32], n_tgt_types: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    src = np.zeros(len(pairs.indptr) - 1)
-    filled = np.diff(pairs.indptr) > 0
-    if filled.any():
-        first = pairs.indptr[:-1][filled]
-        src[filled] = np.add.reduceat(counts[:, 0] + alphas[:, 0], first, dtype=np.float64)
-    tgt = np.bincount(pairs.tgt, weights=counts[:, -1] + alphas[:, -1], minlength=n_tgt_types)
-    return src, tgt.astype(np.float64)
