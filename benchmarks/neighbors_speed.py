@@ -127,7 +127,7 @@ def _dictionary(X: NDArray[np.float32], Y: NDArray[np.float32]) -> dict[str, Any
         "n_tgt": len(Y),
         "dim": X.shape[1],
         "seconds": round(seconds, 1),
-        # both densities and the search: three products
+        # counted as three products (both densities and the search), however they are found
         "gflop_s": round(3 * 2 * len(X) * Y.size / seconds / 1e9),
         "peak_mib_above_inputs": round(peak[0]),
     }

@@ -2,25 +2,31 @@
 
 from align.neighbors.criteria import (
     csls,
+    csls_both,
     inverted_softmax,
     mean_top_k,
+    mean_top_k_both,
     mutual,
     retrieve,
 )
 from align.neighbors.exact import Neighbors, rounding_bound, top_k, top_k_reference
 from align.neighbors.inverted import inverted_nearest
 from align.neighbors.kernels import dot
+from align.neighbors.two_way import top_k_both
 
 _dot, _rounding_bound = dot, rounding_bound  # the names that vocab.methods.sparsemax imports
 
 __all__ = [
     "Neighbors",
     "csls",
+    "csls_both",
     "inverted_nearest",
     "inverted_softmax",
     "mean_top_k",
+    "mean_top_k_both",
     "mutual",
     "retrieve",
     "top_k",
+    "top_k_both",
     "top_k_reference",
 ]

@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.neighbors.exact import Backend, Neighbors, top_k
 from align.neighbors.inverted import inverted_nearest
+from align.neighbors.two_way import top_k_both
 from align.normalize import unit
 
 _BLOCK_ROWS, _BLOCK_COLUMNS = 1024, 4096
@@ -50,7 +51,26 @@ def mean_top_k(
     -----
     Cost and errors are those of :func:`~align.neighbors.exact.top_k`.
     """
-    near = top_k(queries, candidates, k, backend=backend, device=device)
+    return _means(top_k(queries, candidates, k, backend=backend, device=device))
+
+
+def mean_top_k_both(
+    src: NDArray[np.floating],
+    tgt: NDArray[np.floating],
+    k: int = 10,
+    *,
+    backend: Backend = "auto",
+    device: str | None = None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """``mean_top_k(src, tgt, k)`` and ``mean_top_k(tgt, src, k)`` in one pass where that is the faster way.
+
+    Arguments, cost and errors are those of :func:`~align.neighbors.two_way.top_k_both`.
+    """
+    forward, backward = top_k_both(src, tgt, k, backend=backend, device=device)
+    return _means(forward), _means(backward)
+
+
+def _means(near: Neighbors) -> NDArray[np.float32]:
     return near.scores.mean(axis=1, dtype=np.float64).astype(np.float32)
 
 
@@ -101,12 +121,17 @@ def csls(
     Notes
     -----
     Time is that of three products ``n_queries x n_candidates x dim``, one of them with all of the source
-    space, and of one where both densities are given. Memory as for ``top_k``.
+    space, or two where one pass finds both densities (:func:`mean_top_k_both`), and of one where they are
+    given. Memory as for ``top_k`` and ``top_k_both``.
 
     References
     ----------
     Conneau et al. (2018), "Word translation without parallel data", arXiv:1710.04087, equation 7.
     """
+    if src_density is None and tgt_density is None and src_space is None:
+        src_density, tgt_density = mean_top_k_both(
+            queries, candidates, neighborhood, backend=backend, device=device
+        )
     if src_density is None:
         src_density = mean_top_k(queries, candidates, neighborhood, backend=backend, device=device)
     if tgt_density is None:
@@ -122,6 +147,30 @@ def csls(
     half = top_k(queries, candidates, k, bias=bias, backend=backend, device=device)
     scores = 2 * half.scores - src_density.astype(np.float32)[:, None]
     return Neighbors(half.indices, scores)
+
+
+def csls_both(
+    src: NDArray[np.floating],
+    tgt: NDArray[np.floating],
+    k: int = 1,
+    *,
+    neighborhood: int = 10,
+    backend: Backend = "auto",
+    device: str | None = None,
+) -> tuple[Neighbors, Neighbors]:
+    """``csls(src, tgt, k)`` and ``csls(tgt, src, k)``, in two passes over the products.
+
+    Arguments and errors are those of :func:`csls`, cost that of two
+    :func:`~align.neighbors.two_way.top_k_both`. :func:`mutual` of the two is the mutual dictionary.
+    """
+    src_density, tgt_density = mean_top_k_both(src, tgt, neighborhood, backend=backend, device=device)
+    forward, backward = top_k_both(
+        src, tgt, k, src_bias=-src_density / 2, tgt_bias=-tgt_density / 2, backend=backend, device=device
+    )
+    return (
+        Neighbors(forward.indices, 2 * forward.scores - src_density[:, None]),
+        Neighbors(backward.indices, 2 * backward.scores - tgt_density[:, None]),
+    )
 
 
 def inverted_softmax(

@@ -99,23 +99,8 @@ def top_k(
     a third of that time or less. Memory beyond the float32 inputs: 3 MiB of products and ``768 (4 k + 10)``
     proposals a thread; with 8 bits ``n_candidates (dim + 20)`` bytes, and 12 bytes a candidate and thread.
     """
-    if k < 1:
-        raise UsageError("k is not positive", got=k, wanted="k >= 1")
-    if metric not in ("inner", "cosine"):
-        raise UsageError("unknown metric", got=metric, wanted="inner or cosine")
-    if queries.ndim != 2 or candidates.ndim != 2 or queries.shape[1] != candidates.shape[1]:
-        raise InputError("queries and candidates differ in width", got=f"{queries.shape}, {candidates.shape}")
-    if len(candidates) == 0:
-        raise InputError("there are no candidates", got=candidates.shape)
-    Q = np.ascontiguousarray(queries, np.float32)
-    C = np.ascontiguousarray(candidates, np.float32)
-    if metric == "cosine":
-        Q, C = unit(Q), unit(C)
+    Q, C, B, slack = prepare(queries, candidates, k, metric, bias)
     k = min(k, len(C))
-    B = np.empty(0, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
-    if bias is not None and B.shape != (len(C),):
-        raise InputError("not one bias a candidate", got=B.shape, wanted=(len(C),))
-    slack = rounding_bound(Q, C, B)
     if _use_torch(len(Q) * C.size, backend, device):
         return Neighbors(*torch_backend.search(Q, C, B, slack, k, device or "cuda"))
     indices = np.empty((len(Q), k), np.int64)
@@ -147,6 +132,32 @@ def top_k(
         finally:
             stop.set()
     return Neighbors(indices, scores)
+
+
+def prepare(
+    queries: NDArray[np.floating],
+    candidates: NDArray[np.floating],
+    k: int,
+    metric: str,
+    bias: NDArray[np.floating] | None,
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Checked float32 queries, candidates and bias (empty for none), and :func:`rounding_bound`."""
+    if k < 1:
+        raise UsageError("k is not positive", got=k, wanted="k >= 1")
+    if metric not in ("inner", "cosine"):
+        raise UsageError("unknown metric", got=metric, wanted="inner or cosine")
+    if queries.ndim != 2 or candidates.ndim != 2 or queries.shape[1] != candidates.shape[1]:
+        raise InputError("queries and candidates differ in width", got=f"{queries.shape}, {candidates.shape}")
+    if len(candidates) == 0:
+        raise InputError("there are no candidates", got=candidates.shape)
+    Q = np.ascontiguousarray(queries, np.float32)
+    C = np.ascontiguousarray(candidates, np.float32)
+    if metric == "cosine":
+        Q, C = unit(Q), unit(C)
+    B = np.empty(0, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
+    if bias is not None and B.shape != (len(C),):
+        raise InputError("not one bias a candidate", got=B.shape, wanted=(len(C),))
+    return Q, C, B, rounding_bound(Q, C, B)
 
 
 def _use_torch(n_products: int, backend: str, device: str | None) -> bool:

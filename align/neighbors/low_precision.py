@@ -27,18 +27,18 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from align.neighbors.kernels import dot
+from align.neighbors.kernels import dot, kth_largest
 from align.neighbors.rounding import Packed, aligned, pack, pack_queries
 from align.neighbors.vector_code import prefetch, trailing_zeros
 from align.neighbors.vnni import N_CANDIDATES, N_QUERIES, available, screen_tile
 
 BLOCK_ROWS = 768  # 8-bit queries of a block and their lists stay in the second-level cache
-_PENDING = 16
+PENDING = 128
 _MIN_QUERIES, _MIN_PRODUCTS = 64, 1 << 32  # smaller problems are done before the candidates are rounded
 _TRIAL_QUERIES, _TRIAL_CANDIDATES = 256, 48 * 32
 _LEAST_GAIN = 1.5  # of the tiles alone, to make up for what comes with them
 _FAR = 1e15  # lengths beyond it, or candidates' below its inverse, are left to the float32 product
-_MAX_EXACT = 1 / 16  # more exact scores than that share of all cost as much as the float32 product
+MAX_EXACT = 1 / 16  # more exact scores than that share of all cost as much as the float32 product
 
 
 def pays(Q: NDArray[np.float32], C: NDArray[np.float32]) -> bool:
@@ -105,23 +105,18 @@ def searcher(
     starts = np.empty(BLOCK_ROWS, np.int32)
     scales, floors = np.empty(BLOCK_ROWS, np.float32), np.empty(BLOCK_ROWS, np.float32)
     shrinks = np.empty(BLOCK_ROWS, np.float64)
-    ids, uppers = np.empty((BLOCK_ROWS, _PENDING), np.int32), np.empty((BLOCK_ROWS, _PENDING), np.float32)
+    ids, uppers = np.empty((BLOCK_ROWS, PENDING), np.int32), np.empty((BLOCK_ROWS, PENDING), np.float32)
     best, best_ids = np.empty((BLOCK_ROWS, k), np.float64), np.empty((BLOCK_ROWS, k), np.int64)
     margins = np.empty(len(packed.scales), np.float32)
-    largest_length = packed.lengths.max()
     bias = np.zeros(len(packed.scales))
     bias[: len(B)] = B
 
     def search(rows: slice) -> bool:
         block = Q[rows]
         longest, worst, largest = pack_queries(block, B.size == 0, codes, starts, scales, shrinks)
-        if max(longest, largest_length) > _FAR or largest_length < 1 / _FAR:
+        if not fill_margins(packed, bias, longest, worst, largest, margins):
             return False
-        margin = longest * packed.residuals + (worst + 1e-6 * largest) * packed.lengths
-        # the last term is more than any underflow of a scale or a product
-        margin += 1e-6 * (margin + np.abs(bias)) + 1e-12 * largest_length * max(1.0, longest)
-        np.nextafter((margin + bias).astype(np.float32), np.float32(np.inf), out=margins)
-        limit = int(_MAX_EXACT * len(block) * len(C)) + 8 * k * len(block)
+        limit = int(MAX_EXACT * len(block) * len(C)) + 8 * k * len(block)
         lists = (ids, uppers, best, best_ids)
         n_exact = _scan(
             block,
@@ -147,43 +142,75 @@ def searcher(
     return search
 
 
+def fill_margins(
+    packed: Packed,
+    bias: NDArray[np.float64],
+    longest: float,
+    worst: float,
+    largest: float,
+    margins: NDArray[np.float32],
+) -> bool:
+    """What is added to the rounded scores of each candidate; False for lengths out of range.
+
+    `longest`, `worst` and `largest` are the block's largest length, residual and rounded length.
+    """
+    largest_length = packed.lengths.max()
+    if max(longest, largest_length) > _FAR or largest_length < 1 / _FAR:
+        return False
+    margin = longest * packed.residuals + (worst + 1e-6 * largest) * packed.lengths
+    # the last term is more than any underflow of a scale or a product
+    margin += 1e-6 * (margin + np.abs(bias)) + 1e-12 * largest_length * max(1.0, longest)
+    np.nextafter((margin + bias).astype(np.float32), np.float32(np.inf), out=margins)
+    return True
+
+
 @nb.njit(cache=True, nogil=True)
-def _score(
+def score_pending(
     query: NDArray[np.float32],
     C: NDArray[np.float32],
     B: NDArray[np.float32],
     shrink: float,
+    offset: float,
+    shift: float,
     floor: np.float32,
     ids: NDArray[np.int32],
     uppers: NDArray[np.float32],
     best: NDArray[np.float64],
     best_ids: NDArray[np.int64],
 ) -> tuple[np.float32, int]:
-    """Score the pending candidates that still reach the floor; the new floor and how many they were."""
+    """Score the pending candidates that still reach the floor; the new floor and how many they were.
+
+    The floor is that of ``shrink score + offset``, compared after a `shift` of at most that size.
+    """
     k, n_exact = best.size, 0
-    for n in range(ids.size):
-        if n + 1 < ids.size:  # the next row comes from memory while this one is scored
-            following = C[ids[n + 1]].ctypes.data
-            for line in range(0, 4 * C.shape[1], 64):
-                prefetch(following + line)
-        if uppers[n] < floor:
-            continue
-        candidate = np.int64(ids[n])
-        score = dot(query, C[candidate])
-        if B.size:
-            score += np.float64(B[candidate])
-        n_exact += 1
-        # candidates come in rising order: an equal one that came before stays before
-        at = k
-        while at > 0 and best[at - 1] < score:
-            at -= 1
-        if at == k:
-            continue
-        for i in range(k - 1, at, -1):
-            best[i], best_ids[i] = best[i - 1], best_ids[i - 1]
-        best[at], best_ids[at] = score, candidate
-        lowest = best[k - 1] * shrink
-        floor = np.float32(lowest - abs(lowest) * 2.0**-22 - 1e-37)  # below it, whichever way it rounds
+    likely = kth_largest(uppers, k) if ids.size > k else np.float32(-np.inf)
+    for first in (True, False):  # those with the largest bounds raise the floor for the others
+        for n in range(ids.size):
+            if uppers[n] >= floor and (uppers[n] >= likely) == first:
+                row = C[ids[n]].ctypes.data
+                for line in range(0, 4 * C.shape[1], 64):
+                    prefetch(row + line)
+        for n in range(ids.size):
+            if uppers[n] < floor or (uppers[n] >= likely) != first:
+                continue
+            candidate = np.int64(ids[n])
+            score = dot(query, C[candidate])
+            if B.size:
+                score += np.float64(B[candidate])
+            n_exact += 1
+            at = k
+            while at > 0 and (
+                best[at - 1] < score or (best[at - 1] == score and best_ids[at - 1] > candidate)
+            ):
+                at -= 1
+            if at == k:
+                continue
+            for i in range(k - 1, at, -1):
+                best[i], best_ids[i] = best[i - 1], best_ids[i - 1]
+            best[at], best_ids[at] = score, candidate
+            lowest = best[k - 1] * shrink
+            # below the k-th best, whichever way it rounds
+            floor = np.float32(lowest + offset - (abs(lowest) + abs(offset) + shift) * 2.0**-21 - 1e-37)
     return floor, n_exact
 
 
@@ -242,12 +269,14 @@ def _scan(
                     lane = trailing_zeros(hits)
                     hits &= hits - np.uint64(1)
                     if bounds[q, lane] >= floors[row]:  # it may have risen since the tile
-                        if size == _PENDING:
-                            floors[row], n_new = _score(
+                        if size == PENDING:
+                            floors[row], n_new = score_pending(
                                 Q[row],
                                 C,
                                 B,
                                 shrinks[row],
+                                0.0,
+                                0.0,
                                 floors[row],
                                 ids[row],
                                 uppers[row],
@@ -263,11 +292,13 @@ def _scan(
             return n_exact
     for row in range(n_queries):
         size = sizes[row]
-        _, n_new = _score(
+        _, n_new = score_pending(
             Q[row],
             C,
             B,
             shrinks[row],
+            0.0,
+            0.0,
             floors[row],
             ids[row, :size],
             uppers[row, :size],

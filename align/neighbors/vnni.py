@@ -54,71 +54,97 @@ def _screen_tile(
 
     with unsigned candidates and signed queries; bit c of ``masks[q]`` is ``uppers[q, c] >= floors[q]``.
     """
-    signature = types.void(*[types.int64] * 10)
+    return types.void(*[types.int64] * 10), _generate
 
-    def generate(_context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-        # cheap, and needed before numba turns the instruction below into machine code
-        binding.initialize_native_asmparser()
-        candidates, queries, starts, scales, floors, candidate_scales, margins, uppers, masks, n_steps = (
-            arguments
+
+def _screen_both_ways(
+    typing_context: Any,
+    candidates: Any,
+    queries: Any,
+    starts: Any,
+    scales: Any,
+    floors: Any,
+    candidate_scales: Any,
+    margins: Any,
+    uppers: Any,
+    masks: Any,
+    n_steps: Any,
+    candidate_floors: Any,
+    shifts: Any,
+    candidate_masks: Any,
+) -> Any:
+    """The same; bit c of ``candidate_masks[q]`` is ``uppers[q, c] >= candidate_floors[c] - shifts[q]``."""
+    return types.void(*[types.int64] * 13), _generate
+
+
+def _generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
+    # cheap, and needed before numba turns the instruction below into machine code
+    binding.initialize_native_asmparser()
+    candidates, queries, starts, scales, floors, candidate_scales, margins, uppers, masks, n_steps = (
+        arguments[:10]
+    )
+
+    def at(address: Any, kind: Any, n_bytes: int) -> Any:
+        return builder.inttoptr(builder.add(address, _ADDRESS(n_bytes)), kind.as_pointer())
+
+    def load(address: Any, kind: Any, n_bytes: int) -> Any:
+        return builder.load(at(address, kind, n_bytes), align=4)
+
+    def spread(value: Any, kind: Any) -> Any:
+        nothing = ir.Constant(kind, ir.Undefined)
+        single = builder.insert_element(nothing, value, _WORD(0))
+        return builder.shuffle_vector(single, nothing, ir.Constant(_INTEGERS, [0] * LANES))
+
+    tile = [(q, v) for q in range(N_QUERIES) for v in range(N_VECTORS)]
+    multiply_add = ir.InlineAsm(
+        ir.FunctionType(_INTEGERS, [_INTEGERS] * 3), "vpdpbusd $2, $1, $0", "=v,v,v,0", side_effect=False
+    )
+    before = builder.block
+    begun = [spread(load(starts, _WORD, 4 * q), _INTEGERS) for q in range(N_QUERIES)]
+    loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
+    builder.branch(loop)
+
+    builder.position_at_end(loop)
+    step = builder.phi(_ADDRESS)
+    step.add_incoming(_ADDRESS(0), before)
+    sums = {place: builder.phi(_INTEGERS) for place in tile}
+    column = builder.add(candidates, builder.mul(step, _ADDRESS(4 * N_CANDIDATES)))
+    row = builder.add(queries, builder.mul(step, _ADDRESS(4 * N_QUERIES)))
+    vectors = [load(column, _INTEGERS, 64 * v) for v in range(N_VECTORS)]
+    added = {}
+    for q in range(N_QUERIES):
+        word = spread(load(row, _WORD, 4 * q), _INTEGERS)
+        for v in range(N_VECTORS):
+            added[q, v] = builder.call(multiply_add, [vectors[v], word, sums[q, v]])
+    following = builder.add(step, _ADDRESS(1))
+    step.add_incoming(following, loop)
+    for q, v in tile:
+        sums[q, v].add_incoming(begun[q], before)
+        sums[q, v].add_incoming(added[q, v], loop)
+    builder.cbranch(builder.icmp_signed("<", following, n_steps), loop, after)
+
+    builder.position_at_end(after)
+    fused = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), "llvm.fma.v16f32"
+    )
+    for q, v in tile:
+        scale = spread(load(scales, ir.FloatType(), 4 * q), _FLOATS)
+        floor = spread(load(floors, ir.FloatType(), 4 * q), _FLOATS)
+        product = builder.fmul(builder.sitofp(added[q, v], _FLOATS), scale)
+        upper = builder.call(
+            fused, [product, load(candidate_scales, _FLOATS, 64 * v), load(margins, _FLOATS, 64 * v)]
         )
-
-        def at(address: Any, kind: Any, n_bytes: int) -> Any:
-            return builder.inttoptr(builder.add(address, _ADDRESS(n_bytes)), kind.as_pointer())
-
-        def load(address: Any, kind: Any, n_bytes: int) -> Any:
-            return builder.load(at(address, kind, n_bytes), align=4)
-
-        def spread(value: Any, kind: Any) -> Any:
-            nothing = ir.Constant(kind, ir.Undefined)
-            single = builder.insert_element(nothing, value, _WORD(0))
-            return builder.shuffle_vector(single, nothing, ir.Constant(_INTEGERS, [0] * LANES))
-
-        tile = [(q, v) for q in range(N_QUERIES) for v in range(N_VECTORS)]
-        multiply_add = ir.InlineAsm(
-            ir.FunctionType(_INTEGERS, [_INTEGERS] * 3), "vpdpbusd $2, $1, $0", "=v,v,v,0", side_effect=False
-        )
-        before = builder.block
-        begun = [spread(load(starts, _WORD, 4 * q), _INTEGERS) for q in range(N_QUERIES)]
-        loop, after = builder.append_basic_block("loop"), builder.append_basic_block("after")
-        builder.branch(loop)
-
-        builder.position_at_end(loop)
-        step = builder.phi(_ADDRESS)
-        step.add_incoming(_ADDRESS(0), before)
-        sums = {place: builder.phi(_INTEGERS) for place in tile}
-        column = builder.add(candidates, builder.mul(step, _ADDRESS(4 * N_CANDIDATES)))
-        row = builder.add(queries, builder.mul(step, _ADDRESS(4 * N_QUERIES)))
-        vectors = [load(column, _INTEGERS, 64 * v) for v in range(N_VECTORS)]
-        added = {}
-        for q in range(N_QUERIES):
-            word = spread(load(row, _WORD, 4 * q), _INTEGERS)
-            for v in range(N_VECTORS):
-                added[q, v] = builder.call(multiply_add, [vectors[v], word, sums[q, v]])
-        following = builder.add(step, _ADDRESS(1))
-        step.add_incoming(following, loop)
-        for q, v in tile:
-            sums[q, v].add_incoming(begun[q], before)
-            sums[q, v].add_incoming(added[q, v], loop)
-        builder.cbranch(builder.icmp_signed("<", following, n_steps), loop, after)
-
-        builder.position_at_end(after)
-        fused = cgutils.get_or_insert_function(
-            builder.module, ir.FunctionType(_FLOATS, [_FLOATS] * 3), "llvm.fma.v16f32"
-        )
-        for q, v in tile:
-            scale = spread(load(scales, ir.FloatType(), 4 * q), _FLOATS)
-            floor = spread(load(floors, ir.FloatType(), 4 * q), _FLOATS)
-            product = builder.fmul(builder.sitofp(added[q, v], _FLOATS), scale)
-            upper = builder.call(
-                fused, [product, load(candidate_scales, _FLOATS, 64 * v), load(margins, _FLOATS, 64 * v)]
-            )
-            builder.store(upper, at(uppers, _FLOATS, 64 * (q * N_VECTORS + v)), align=4)
+        builder.store(upper, at(uppers, _FLOATS, 64 * (q * N_VECTORS + v)), align=4)
+        reached = builder.bitcast(builder.fcmp_ordered(">=", upper, floor), _MASK)
+        builder.store(reached, at(masks, _MASK, 2 * (4 * q + v)))
+        if len(arguments) > 10:
+            candidate_floors, shifts, candidate_masks = arguments[10:]
+            shift = spread(load(shifts, ir.FloatType(), 4 * q), _FLOATS)
+            floor = builder.fsub(load(candidate_floors, _FLOATS, 64 * v), shift)
             reached = builder.bitcast(builder.fcmp_ordered(">=", upper, floor), _MASK)
-            builder.store(reached, at(masks, _MASK, 2 * (4 * q + v)))
-        return _context.get_dummy_value()
-
-    return signature, generate
+            builder.store(reached, at(candidate_masks, _MASK, 2 * (4 * q + v)))
+    return context.get_dummy_value()
 
 
 screen_tile: Any = intrinsic(_screen_tile)
+screen_both_ways: Any = intrinsic(_screen_both_ways)

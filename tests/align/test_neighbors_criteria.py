@@ -8,9 +8,11 @@ from hypothesis import strategies as st
 from align.errors import InputError, UsageError
 from align.neighbors import (
     csls,
+    csls_both,
     inverted_nearest,
     inverted_softmax,
     mean_top_k,
+    mean_top_k_both,
     mutual,
     retrieve,
     top_k,
@@ -83,6 +85,17 @@ def test_csls_of_some_rows_is_that_of_the_whole_space():
         np.testing.assert_array_equal(found.indices, whole.indices[rows])
         np.testing.assert_array_equal(found.scores, whole.scores[rows])
     assert (csls(X[rows], Y, 3).indices != some.indices).any()
+
+
+def test_both_ways_are_each_way():
+    X, Y = spaces(10)
+    for found, expected in zip(
+        mean_top_k_both(X, Y, 5), (mean_top_k(X, Y, 5), mean_top_k(Y, X, 5)), strict=True
+    ):
+        np.testing.assert_array_equal(found, expected)
+    for found, expected in zip(csls_both(X, Y, 3), (csls(X, Y, 3), csls(Y, X, 3)), strict=True):
+        np.testing.assert_array_equal(found.indices, expected.indices)
+        np.testing.assert_array_equal(found.scores, expected.scores)
 
 
 def test_csls_takes_the_place_of_a_hub():
