@@ -154,10 +154,20 @@ def prepare(
     C = np.ascontiguousarray(candidates, np.float32)
     if metric == "cosine":
         Q, C = unit(Q), unit(C)
-    B = np.empty(0, np.float32) if bias is None else np.ascontiguousarray(bias, np.float32)
-    if bias is not None and B.shape != (len(C),):
-        raise InputError("not one bias a candidate", got=B.shape, wanted=(len(C),))
+    B = checked_bias(bias, len(C))
     return Q, C, B, rounding_bound(Q, C, B)
+
+
+def checked_bias(bias: NDArray[np.floating] | None, n_candidates: int) -> NDArray[np.float32]:
+    """The bias in float32, finite and one for each candidate, or empty for none."""
+    if bias is None:
+        return np.empty(0, np.float32)
+    B = np.ascontiguousarray(bias, np.float32)
+    if B.shape != (n_candidates,):
+        raise InputError("not one bias a candidate", got=B.shape, wanted=(n_candidates,))
+    if not np.isfinite(B).all():
+        raise InputError("the bias holds NaN or infinity", wanted="finite float32 numbers")
+    return B
 
 
 def _use_torch(n_products: int, backend: str, device: str | None) -> bool:
@@ -222,8 +232,6 @@ def rounding_bound(
     bound = 2 * dim * u / (1 - dim * u) * lengths * longest + 1e-37
     if bias is not None and len(bias):
         largest = np.abs(bias).max().astype(np.float64)
-        if not np.isfinite(largest):
-            raise InputError("the bias holds NaN or infinity", wanted="finite float32 numbers")
         bound += 2 * u * (largest + (1 + dim * u) * lengths * longest)
     return np.nextafter(bound.astype(np.float32), np.float32(np.inf))
 

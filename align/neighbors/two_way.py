@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.neighbors import low_precision
-from align.neighbors.exact import Backend, Neighbors, prepare, top_k
+from align.neighbors.exact import Backend, Neighbors, checked_bias, prepare, top_k
 from align.neighbors.low_precision import BLOCK_ROWS, MAX_EXACT, PENDING, fill_margins, score_pending
 from align.neighbors.rounding import Packed, aligned, pack, pack_queries
 from align.neighbors.vector_code import trailing_zeros
@@ -71,7 +71,7 @@ def top_k_both(
     fits = n_threads * len(tgt) * (16 * k + 280) <= _MAX_LIST_BYTES
     if fits and len(src) and backend in ("auto", "cpu") and device is None:
         X, Y, y_bias, _ = prepare(src, tgt, k, metric, tgt_bias)
-        x_bias = prepare(tgt, src, k, metric, src_bias)[2]
+        x_bias = checked_bias(src_bias, len(X))
         if low_precision.pays(X, Y):
             found = _search(X, Y, x_bias, y_bias, k, n_threads)
             if found is not None:
