@@ -18,7 +18,7 @@ from align.wordalign import AlignOptions, Bitext, Links, WordClasses, align, exp
 from align.wordalign.classes import ClassPrior, frequencies
 from align.wordalign.hmm import BEAM, first_jumps, hmm_posteriors
 from align.wordalign.ibm1 import ibm1_posteriors
-from align.wordalign.maximization import exp_digamma, maximize, maximize_null
+from align.wordalign.maximization import dirichlet_totals, exp_digamma, maximize, maximize_null
 from align.wordalign.pairs import build_pairs
 from benchmarks import wordalign as gold_standards
 
@@ -155,6 +155,8 @@ def test_maximize_equals_its_formula(n_columns, variational, by_row):
     src = np.repeat(np.arange(5), np.diff(pairs.indptr))
     for column, given in ((0, src), (1, pairs.tgt)):
         total = np.bincount(given, weights=parameters[:, column], minlength=5)
+        summed = dirichlet_totals(pairs, counts, prior, n_tgt_types=5)[column]
+        np.testing.assert_allclose(summed, total, rtol=1e-6)
         expected = weight(parameters[:, column]) / weight(total)[given]
         np.testing.assert_allclose(table[:, column], np.maximum(expected, 0), rtol=1e-5, atol=1e-18)
 
