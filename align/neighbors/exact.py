@@ -167,6 +167,8 @@ def checked_bias(bias: NDArray[np.floating] | None, n_candidates: int) -> NDArra
         raise InputError("not one bias a candidate", got=B.shape, wanted=(n_candidates,))
     if not np.isfinite(B).all():
         raise InputError("the bias holds NaN or infinity", wanted="finite float32 numbers")
+    if np.abs(B).max(initial=0) > 1e38:
+        raise InputError("the bias exceeds float32", got=np.abs(B).max(), wanted="at most 1e38")
     return B
 
 

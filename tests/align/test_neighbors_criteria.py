@@ -171,6 +171,8 @@ def test_bad_input():
         top_k(X, Y, bias=np.ones(3))
     with pytest.raises(InputError, match="bias holds NaN"):
         top_k(X, Y, bias=np.full(len(Y), np.nan))
+    with pytest.raises(InputError, match="bias exceeds"):
+        top_k(X, Y, bias=np.full(len(Y), 2e38))
     with pytest.raises(InputError, match="densities do not fit"):
         csls(X, Y, tgt_density=np.ones(3))
     with pytest.raises(UsageError, match="beta"):
