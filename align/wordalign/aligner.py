@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Literal
@@ -17,13 +18,14 @@ from align.errors import InputError, UsageError
 from align.wordalign.alignment import Alignment, mean_alignment, row_matrix
 from align.wordalign.bitext import Bitext
 from align.wordalign.classes import WordClasses
-from align.wordalign.expectation import Parameters
+from align.wordalign.expectation import EStep, Parameters
 from align.wordalign.links import Links
 from align.wordalign.options import AlignOptions, check_options
 from align.wordalign.pairs import PairTable, build_pairs
 from align.wordalign.posteriors import PairPosteriors, best_links, pair_posteriors, pair_scores
 from align.wordalign.prior import Prior
 from align.wordalign.row_prior import RowPrior
+from align.wordalign.shards import e_steps
 from align.wordalign.stems import Stems
 from align.wordalign.training import fit
 from align.wordalign.unseen import ClassStatistics, check_words, class_statistics, parameters_for
@@ -111,6 +113,7 @@ class Aligner:
         src_words: Sequence[str] | None = None,
         tgt_words: Sequence[str] | None = None,
         threshold: float | None = None,
+        executor: Executor | None = None,
     ) -> Alignment:
         """Align a text by the trained model, without learning from it (forced alignment).
 
@@ -121,6 +124,8 @@ class Aligner:
             Word of each type of ``bitext``.
         threshold : float, optional
             A link is a cell whose mean posterior exceeds this; ``options.threshold`` if left out.
+        executor : Executor, optional
+            As for :func:`train`.
 
         Returns
         -------
@@ -138,7 +143,8 @@ class Aligner:
         parameters = parameters_for(self, bitext, pairs, src_words, tgt_words)
         if threshold is None:
             threshold = self.options.threshold
-        return mean_alignment(bitext, pairs, parameters, self, threshold=threshold)
+        with e_steps(bitext, pairs, executor) as e_step:
+            return mean_alignment(bitext, pairs, parameters, self, threshold=threshold, e_step=e_step)
 
     def directional_links(
         self,
@@ -236,6 +242,7 @@ def train(
     prior: Prior | Aligner | None = None,
     src_words: Sequence[str] | None = None,
     tgt_words: Sequence[str] | None = None,
+    executor: Executor | None = None,
 ) -> Aligner:
     """Train a word aligner.
 
@@ -256,6 +263,9 @@ def train(
     src_words, tgt_words : sequences of str, optional
         Word of each type. With them the aligner takes texts with other ids, and equal strings get
         ``options.form_weight``.
+    executor : Executor, optional
+        Where the E-steps run, such as :func:`align.parallel.executor` gives; in this process if left out. The
+        workers must see the system's temporary folder (``TMPDIR``). The result is the same to the bit.
 
     Returns
     -------
@@ -283,7 +293,10 @@ def train(
     Time: O(sum of I J (I + J)) an iteration for the HMMs, O(sum of I J) for the others. Memory: at most
     24 bytes for each distinct pair of types that occur together, 40 with class maps.
     """
-    return _train(bitext, model, options, classes, prior, src_words, tgt_words)[0]
+    check_options(model, options)
+    pairs = usable_pairs(bitext, options)
+    with e_steps(bitext, pairs, executor) as e_step:
+        return _train(bitext, pairs, e_step, model, options, classes, prior, src_words, tgt_words)[0]
 
 
 def align(
@@ -295,27 +308,33 @@ def align(
     prior: Prior | Aligner | None = None,
     src_words: Sequence[str] | None = None,
     tgt_words: Sequence[str] | None = None,
+    executor: Executor | None = None,
 ) -> Alignment:
     """Train on a bitext and align it: :func:`train`, then :meth:`Aligner.align` on the same text.
 
     Arguments, errors and cost are those of :func:`train`, with one more pass over the text.
     """
-    aligner, pairs, parameters = _train(bitext, model, options, classes, prior, src_words, tgt_words)
-    return mean_alignment(bitext, pairs, parameters, aligner, threshold=options.threshold)
+    check_options(model, options)
+    pairs = usable_pairs(bitext, options)
+    with e_steps(bitext, pairs, executor) as e_step:
+        aligner, parameters = _train(
+            bitext, pairs, e_step, model, options, classes, prior, src_words, tgt_words
+        )
+        return mean_alignment(bitext, pairs, parameters, aligner, threshold=options.threshold, e_step=e_step)
 
 
 def _train(
     bitext: Bitext,
+    pairs: PairTable,
+    e_step: EStep,
     model: str,
     options: AlignOptions,
     classes: WordClasses | None,
     prior: Prior | Aligner | None,
     src_words: Sequence[str] | None,
     tgt_words: Sequence[str] | None,
-) -> tuple[Aligner, PairTable, Parameters]:
-    check_options(model, options)
+) -> tuple[Aligner, Parameters]:
     check_words(bitext, src_words, tgt_words)
-    pairs = usable_pairs(bitext, options)
     by_form = False
     if classes is None and src_words is not None and tgt_words is not None and options.class_weight:
         classes, by_form = WordClasses.of_words(src_words, tgt_words), True
@@ -325,7 +344,7 @@ def _train(
     stems = None
     if model == "hmm" and src_words is not None and tgt_words is not None and options.stem_weight:
         stems = Stems(bitext, pairs, src_words, tgt_words, options)
-    fitted = fit(bitext, pairs, row_prior, model=model, options=options, stems=stems)
+    fitted = fit(bitext, pairs, row_prior, model=model, options=options, e_step=e_step, stems=stems)
     counts = fitted.counts.mean(axis=1)
     parameters = fitted.parameters
     aligner = Aligner(
@@ -353,7 +372,7 @@ def _train(
         classes=classes,
         classes_by_form=by_form,
     )
-    return aligner, pairs, parameters
+    return aligner, parameters
 
 
 def usable_pairs(bitext: Bitext, options: AlignOptions) -> PairTable:
@@ -369,6 +388,6 @@ def usable_pairs(bitext: Bitext, options: AlignOptions) -> PairTable:
         warnings.warn(
             f"{int(long.sum())} of {bitext.n_pairs} sentence pairs have more than {options.max_len} tokens "
             "on a side; they are left out",
-            stacklevel=4,
+            stacklevel=3,
         )
     return pairs

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.wordalign.bitext import Bitext
-from align.wordalign.expectation import MEAN, Parameters, expect
+from align.wordalign.expectation import MEAN, EStep, Parameters
 from align.wordalign.links import Links
 from align.wordalign.options import AlignOptions
 from align.wordalign.pairs import PairTable
@@ -76,10 +76,16 @@ class Alignment:
 
 
 def mean_alignment(
-    bitext: Bitext, pairs: PairTable, parameters: Parameters, aligner: Aligner, *, threshold: float
+    bitext: Bitext,
+    pairs: PairTable,
+    parameters: Parameters,
+    aligner: Aligner,
+    *,
+    threshold: float,
+    e_step: EStep,
 ) -> Alignment:
     """Counts and links of a text from the mean of the two directions' posteriors."""
-    final = expect(bitext, pairs, parameters, mode=MEAN, threshold=threshold)
+    final = e_step(parameters, mode=MEAN, threshold=threshold)
     keep = final.counts[:, 0] >= aligner.options.min_count
     shape = (bitext.n_src_types, bitext.n_tgt_types)
     pair, src, tgt, weights = final.links

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numba as nb
 import numpy as np
@@ -70,6 +71,12 @@ class Expectation:
     jumps: NDArray[np.float64]
     log_likelihood: NDArray[np.float64]
     links: LinkArrays
+
+
+class EStep(Protocol):
+    """:func:`expect` over one text, wherever it is done."""
+
+    def __call__(self, parameters: Parameters, *, mode: int, threshold: float = ...) -> Expectation: ...
 
 
 def expect(

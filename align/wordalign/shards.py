@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import Executor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +33,12 @@ from align.wordalign.accumulation import (
 from align.wordalign.bitext import Bitext
 from align.wordalign.expectation import (
     INDEPENDENT,
+    EStep,
     Expectation,
     Parameters,
     chunk_bounds,
     chunk_posteriors,
+    expect,
 )
 from align.wordalign.pairs import PairTable
 
@@ -108,6 +110,16 @@ def share_text(
         for name in _PAIRS:
             np.save(Path(made) / f"{name}.npy", getattr(pairs, name))
         yield SharedText(bitext, pairs, pool, Path(made))
+
+
+@contextmanager
+def e_steps(bitext: Bitext, pairs: PairTable, pool: Executor | None) -> Iterator[EStep]:
+    """The E-step over a text: here, or on an executor."""
+    if pool is None:
+        yield partial(expect, bitext, pairs)
+    else:
+        with share_text(bitext, pairs, pool) as text:
+            yield text.expect
 
 
 def _posteriors_of(

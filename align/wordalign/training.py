@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from align.wordalign.bitext import Bitext
 from align.wordalign.diagonal import FIRST_TENSION, length_histogram, next_tension
-from align.wordalign.expectation import AGREE, INDEPENDENT, Expectation, Parameters, expect
+from align.wordalign.expectation import AGREE, INDEPENDENT, EStep, Expectation, Parameters
 from align.wordalign.hmm import first_jumps
 from align.wordalign.maximization import dirichlet_totals, maximize, maximize_null
 from align.wordalign.options import AlignOptions
@@ -57,9 +57,10 @@ def fit(
     *,
     model: str,
     options: AlignOptions,
+    e_step: EStep,
     stems: Stems | None = None,
 ) -> Fit:
-    """Train ``model``; arguments are taken as checked.
+    """Train ``model``; arguments are taken as checked. ``e_step`` runs over ``bitext`` and ``pairs``.
 
     Notes
     -----
@@ -88,7 +89,7 @@ def fit(
     converged = False
     history: list[tuple[float, float]] = []
     while True:
-        expected = expect(bitext, pairs, parameters, mode=mode)
+        expected = e_step(parameters, mode=mode)
         history.append((float(expected.log_likelihood[0]), float(expected.log_likelihood[1])))
         n_iter += 1
         if is_hmm and n_iter == 0:

@@ -15,6 +15,7 @@ from safetensors.numpy import save_file
 
 from align.errors import InputError, OutputError, UsageError
 from align.evaluation import alignment_error_rate
+from align.parallel import executor
 from align.wordalign import Aligner, Alignment, AlignOptions, Bitext, WordClasses, align, train
 from align.wordalign.classes import ClassPrior
 from align.wordalign.options import MODELS
@@ -91,6 +92,16 @@ def test_the_training_text_gets_the_same_bytes_again_also_from_a_file(text, mode
         loaded.align(other, src_words=words, tgt_words=others),
         aligner.align(other, src_words=words, tgt_words=others),
     )
+
+
+@pytest.mark.parametrize("model", ["hmm", "diagonal"])
+def test_an_executor_gives_the_same_bytes(text, model):
+    bitext, src_words, tgt_words = text
+    words = {"src_words": src_words, "tgt_words": tgt_words}
+    here = align(bitext, model=model, **words)
+    with executor(None) as pool:
+        assert_same(align(bitext, model=model, executor=pool, **words), here)
+        assert_same(train(bitext, model=model, executor=pool, **words).align(bitext, executor=pool), here)
 
 
 def test_numbers_of_types_do_not_matter(text):
