@@ -12,6 +12,7 @@ from align.errors import UsageError
 from align.evaluation import PROTOCOLS, bli
 from align.induction.inducers import MappedInducer, make_inducer
 from align.induction.ranked import RankedInducer
+from align.induction.text import TextLexicon, lexicon_from_text
 from align.induction.translations import Translations
 from align.lexicon import Lexicon, in_case_of, read_lexicon
 from align.mapping.bilingual import BilingualMap
@@ -20,6 +21,7 @@ from align.neighbors.criteria import Method
 from align.options import InduceOptions
 from align.place import check_file, new_file
 from align.vectors import read_lines, read_vectors
+from align.wordalign.reading import read_bitext
 
 
 def run_induction(
@@ -44,8 +46,9 @@ def run_induction(
     Returns
     -------
     dict
-        ``method``, ``retrieval``, ``seconds``; with a test lexicon ``p_at_1``, ``p_at_5``, ``p_at_10``,
-        ``mrr``, ``coverage``, ``n_queries``, ``n_candidates``, ``protocol``; with `out` ``out``, ``n_pairs``.
+        ``method``, ``seconds``; with a test lexicon ``p_at_1``, ``p_at_5``, ``p_at_10``, ``mrr``,
+        ``coverage``, ``n_queries``, ``n_candidates``, ``retrieval``, ``protocol``; with `out` ``out`` and
+        ``n_pairs``.
 
     Raises
     ------
@@ -70,11 +73,16 @@ def run_induction(
     if out is not None:
         tell("translating")
         words = None if options.words is None else [line.strip() for line in read_lines(options.words)]
-        translations = _translate(inducer, words, options)
         with new_file(out, overwrite=overwrite) as partial:
-            translations.save(partial)
-        found |= {"retrieval": translations.retrieval, "out": str(out)}
-        found["n_pairs"] = len(translations.lexicon())
+            if isinstance(inducer, TextLexicon):
+                lexicon = inducer if words is None else inducer.only(words)
+                lexicon.save(partial)
+                n_pairs = len(lexicon.src)
+            else:
+                translations = _translate(inducer, words, options)
+                translations.save(partial)
+                n_pairs = len(translations.lexicon())
+        found |= {"out": str(out), "n_pairs": n_pairs}
     return {**found, "seconds": round(time.perf_counter() - started, 2)}
 
 
@@ -83,9 +91,16 @@ def _inducer(
     retrieval: Method,
     tell: Callable[[str], None],
     progress: Callable[[int, float], None] | None,
-) -> RankedInducer | MappedInducer:
+) -> RankedInducer | MappedInducer | TextLexicon:
+    text = None
+    if options.parallel is not None:
+        tell("aligning the parallel text")
+        read = read_bitext(*options.parallel)
+        text = lexicon_from_text(read.bitext, read.src_words, read.tgt_words, min_count=options.min_count)
     if options.src_vectors is None or options.tgt_vectors is None:
-        raise UsageError("vectors are needed", wanted="--src-vectors and --tgt-vectors")
+        if text is None:
+            raise UsageError("vectors are needed", wanted="--src-vectors and --tgt-vectors")
+        return text
     tell("reading the vectors")
     src = read_vectors(options.src_vectors, limit=options.src_limit)
     tgt = read_vectors(options.tgt_vectors, limit=options.tgt_limit)

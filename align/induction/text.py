@@ -68,6 +68,23 @@ class TextLexicon:
         pairs = zip(self.src.tolist(), self.tgt.tolist(), strict=True)
         return Lexicon(tuple((self.src_words[s], self.tgt_words[t]) for s, t in pairs))
 
+    def only(self, words: Sequence[str]) -> TextLexicon:
+        """The pairs of these source words."""
+        asked = set(words)
+        kept = np.array([word in asked for word in self.src_words])[self.src]
+        return self._at(np.flatnonzero(kept))
+
+    def _at(self, places: NDArray[np.integer]) -> TextLexicon:
+        return replace(
+            self,
+            src=self.src[places],
+            tgt=self.tgt[places],
+            counts=self.counts[places],
+            src_to_tgt=self.src_to_tgt[places],
+            tgt_to_src=self.tgt_to_src[places],
+            significance=self.significance[places],
+        )
+
     def __call__(self, *, queries: Sequence[str], top: int) -> Translations:
         """:meth:`translate`, as :func:`align.evaluation.bli` calls it."""
         return self.translate(queries, top=top)
@@ -219,16 +236,7 @@ def lexicon_from_links(
         links / n_tgt[tgt],
         _log_likelihood_ratio(links, src_frequency[src], tgt_frequency[tgt], total),
     )
-    order = np.lexsort((tgt, src, -lexicon.scores))
-    return replace(
-        lexicon,
-        src=lexicon.src[order],
-        tgt=lexicon.tgt[order],
-        counts=lexicon.counts[order],
-        src_to_tgt=lexicon.src_to_tgt[order],
-        tgt_to_src=lexicon.tgt_to_src[order],
-        significance=lexicon.significance[order],
-    )
+    return lexicon._at(np.lexsort((tgt, src, -lexicon.scores)))
 
 
 def _log_likelihood_ratio(

@@ -127,3 +127,28 @@ def test_methods_are_named(cli: Command) -> None:
     assert {"procrustes", "vecmap-unsupervised", "proc-b"} <= set(tables["align, induce"])
     assert "trans-tokenization" in tables["transfer"]
     assert "best-unsupervised" in cli("methods").out
+
+
+def test_a_lexicon_from_parallel_text(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(1)
+    sentences = [rng.integers(0, 30, rng.integers(4, 8)) for _ in range(300)]
+    for side in ("src", "tgt"):
+        mark = side[0]
+        lines = (
+            " ".join(f"{mark}{'abcdefghij'[n // 10]}{'klmnopqrst'[n % 10]}" for n in s) for s in sentences
+        )
+        (tmp_path / f"a.{side}").write_text("\n".join(lines) + "\n")
+    (tmp_path / "test.tsv").write_text("sak\ttak\nsbl\ttbl\nscm\ttcm\nunknown\tword\n")
+    flags = ("--parallel", "a.src", "a.tgt")
+    run = cli("induce", *flags, "--out", "l.tsv", "--test", "test.tsv", "--json")
+    assert run.code == 0, run.err
+    figures = json.loads(run.out)
+    assert (figures["method"], figures["retrieval"]) == ("text", "links")
+    assert (figures["p_at_1"], figures["coverage"]) == (1.0, 0.75)
+    table = [line.split("\t") for line in (tmp_path / "l.tsv").read_text().splitlines()]
+    assert table[0][:3] == ["source", "target", "count"]
+    assert figures["n_pairs"] == len(table) - 1
+    (tmp_path / "words.txt").write_text("sak\n")
+    assert cli("induce", *flags, "--out", "one.tsv", "--words", "words.txt").code == 0
+    assert {line.split("\t")[0] for line in (tmp_path / "one.tsv").read_text().splitlines()[1:]} == {"sak"}
