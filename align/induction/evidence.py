@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from align.induction.correspondences import CognateScorer, Correspondences
 from align.induction.spaces import AnchoredMap, Spaces, exponent_map
+from align.induction.strings import NgramVectors
 from align.neighbors import Neighbors, csls, mean_top_k, top_k
 from align.neighbors.kernels import dot
 from align.normalize import unit
 
 _BY_VECTORS, _BY_CORRECTED, _BY_STRINGS = 50, 25, 50
 _RIVALS = 10
+_PAIRS = 10  # of the dictionary, most like a query
 _SHARPNESS = 10.0  # of the weights of near anchors, exp(sharpness * cosine)
 _NEAR, _FAR = 50, 100
 _BLOCK_QUERIES = 1500
@@ -221,8 +223,39 @@ class Witness:
             values |= _frequency_evidence(row, column)
         if self._cognates is not None:
             values |= self._spelling_evidence(row, column, valid, self._cognates)
+            # spelling counts for more where the meaning fits too
+            corrected_cosine, odds = values["cosine, corrected nearby"], values["spelling: cognate log-odds"]
+            values["spelling: cognate log-odds x cosine"] = odds * corrected_cosine
+            values["spelling: cognate log-odds x rank"] = odds * values["rank"]
+            values["spelling: like known pairs x cosine"] = (
+                values["spelling: like known pairs"] * corrected_cosine
+            )
         stacked = np.stack([v.astype(np.float32) for v in values.values()], axis=1)
         return Candidates(rows, columns, valid, stacked.reshape(n, k, -1), tuple(values))
+
+    def _like_known_pairs(
+        self, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Whether candidates are spelled like translations of words spelled like the query: inflections.
+
+        The products of both cosines for the dictionary's ten source words nearest to the query: their mean,
+        weighted by the likeness of the source words, and the greatest.
+        """
+        ngrams, pairs = self.spaces.ngrams, self.anchored.pairs
+        near = NgramVectors(ngrams.src, ngrams.src[pairs[:, 0]]).nearest(rows, min(_PAIRS, len(pairs)))
+        at = np.maximum(near.indices, 0)
+        trust = (self.anchored.weights / self.anchored.weights.max()).astype(np.float32)
+        likeness = near.scores * trust[at]
+        likeness[pairs[at, 0] == rows[:, None]] = 0.0  # not its own entry
+        partners = NgramVectors(ngrams.tgt[pairs[:, 1]], ngrams.tgt)
+        total, best = np.zeros(columns.shape, np.float32), np.zeros(columns.shape, np.float32)
+        for n in range(at.shape[1]):
+            theirs = partners.cosines(np.repeat(at[:, n], columns.shape[1]), columns.ravel())
+            product = likeness[:, n : n + 1] * theirs.reshape(columns.shape)
+            total += likeness[:, n : n + 1] * product
+            np.maximum(best, product, out=best)
+        total /= np.maximum(np.square(likeness).sum(axis=1, keepdims=True), 1e-9)
+        return total.ravel(), best.ravel()
 
     def _spelling_evidence(
         self,
@@ -235,6 +268,7 @@ class Witness:
         likeness = spelled.likeness(row, column)
         odds = cognates(row, column)
         ranked = np.where(valid, odds.reshape(valid.shape), -np.inf)
+        like, best_like = self._like_known_pairs(row.reshape(valid.shape)[:, 0], column.reshape(valid.shape))
         longer = spelled.src_lengths[row] - spelled.tgt_lengths[column]
         return {
             "spelling: n-grams": self.spaces.ngrams.cosines(row, column),
@@ -246,6 +280,8 @@ class Witness:
             "spelling: cognate probability": 1 / (1 + np.exp(-odds.astype(np.float64))),
             "spelling: cognate rank": _log_rank(ranked, valid),
             "spelling: cognate gap": odds - np.repeat(ranked.max(axis=1), valid.shape[1]),
+            "spelling: like known pairs": like,
+            "spelling: like a known pair": best_like,
             "spelling: length difference": np.abs(longer),
             "spelling: letters lost": longer,
         }

@@ -128,7 +128,11 @@ def fit_ranker(
 
     with threadpool_limits(1, user_api="blas"):
         found = minimize(
-            objective, np.zeros(len(names)), jac=True, method="L-BFGS-B", options={"maxiter": 100}
+            objective,
+            np.zeros(len(names)),
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": 100, "ftol": 1e-7},
         )
     loss = (float(found.fun) - 0.5 * penalty * float(found.x @ found.x)) / float(w.sum())
     return Ranker(

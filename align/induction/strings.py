@@ -13,7 +13,6 @@ from scipy import sparse
 from align.neighbors import Neighbors
 
 _LONGEST = 40  # letters of a word that are looked at
-_BLOCK_PAIRS = 200_000
 _START, _END = "\x02", "\x03"
 
 
@@ -80,6 +79,7 @@ class NgramVectors:
     Parameters
     ----------
     src, tgt : csr_matrix of float32, shape (n_words, n_ngrams)
+        With rising column numbers in every row.
     """
 
     src: sparse.csr_matrix
@@ -117,10 +117,13 @@ class NgramVectors:
     def cosines(self, rows: NDArray[np.integer], columns: NDArray[np.integer]) -> NDArray[np.float32]:
         """Cosines of word pairs, shape (n_pairs,)."""
         out = np.empty(len(rows), np.float32)
-        for start in range(0, len(rows), _BLOCK_PAIRS):
-            part = slice(start, start + _BLOCK_PAIRS)
-            products = self.src[rows[part]].multiply(self.tgt[columns[part]])
-            out[part] = np.asarray(products.sum(axis=1)).ravel()
+        _cosines(
+            (self.src.indptr, self.src.indices, self.src.data),
+            (self.tgt.indptr, self.tgt.indices, self.tgt.data),
+            np.ascontiguousarray(rows, np.int64),
+            np.ascontiguousarray(columns, np.int64),
+            out,
+        )
         return out
 
 
@@ -199,6 +202,28 @@ def _likeness(
     for p in nb.prange(len(rows)):
         r, c = rows[p], columns[p]
         _likeness_of(src[r, 1 : src_lengths[r] - 1], tgt[c, 1 : tgt_lengths[c] - 1], out[p])
+
+
+@nb.njit(cache=True, parallel=True)
+def _cosines(src, tgt, rows, columns, out):  # type: ignore[no-untyped-def]
+    for p in nb.prange(len(rows)):
+        out[p] = _sparse_product(src, tgt, rows[p], columns[p])
+
+
+@nb.njit(cache=True)
+def _sparse_product(src, tgt, row, column):  # type: ignore[no-untyped-def]
+    (starts, ngrams, weights), (tgt_starts, tgt_ngrams, tgt_weights) = src, tgt
+    i, end, j, tgt_end = starts[row], starts[row + 1], tgt_starts[column], tgt_starts[column + 1]
+    total = np.float32(0)
+    while i < end and j < tgt_end:
+        if ngrams[i] == tgt_ngrams[j]:
+            total += weights[i] * tgt_weights[j]
+            i, j = i + 1, j + 1
+        elif ngrams[i] < tgt_ngrams[j]:
+            i += 1
+        else:
+            j += 1
+    return total
 
 
 @nb.njit(cache=True, parallel=True)

@@ -57,11 +57,15 @@ def inducer(planted: tuple[WordVectors, WordVectors, Lexicon, Lexicon]) -> Ranke
     return best(*planted[:3])
 
 
+@pytest.fixture(scope="module")
+def vectors(planted: tuple[WordVectors, WordVectors, Lexicon, Lexicon]) -> RankedInducer:
+    return best(*planted[:3], strings=False)
+
+
 def test_evidence_beats_the_map_and_spellings_beat_vectors(
-    planted: tuple[WordVectors, WordVectors, Lexicon, Lexicon], inducer: RankedInducer
+    planted: tuple[WordVectors, WordVectors, Lexicon, Lexicon], inducer: RankedInducer, vectors: RankedInducer
 ) -> None:
     test = planted[3]
-    vectors = best(*planted[:3], strings=False)
     assert vectors.method == "best-vectors"
     assert not any(name.startswith("spelling") for name in vectors.ranker.names)
     assert vectors.cross_validated["vectors"] > vectors.cross_validated["csls"]
@@ -157,7 +161,28 @@ def test_evidence_on_a_word_ignores_its_own_entry(
     np.testing.assert_array_equal(taken, n_taken)
 
 
-def test_weights_and_progress(planted: tuple[WordVectors, WordVectors, Lexicon, Lexicon]) -> None:
+def test_likeness_to_known_pairs_is_that_of_the_definition(
+    planted: tuple[WordVectors, WordVectors, Lexicon, Lexicon], inducer: RankedInducer
+) -> None:
+    src, _, _, test = planted
+    witness = Witness(inducer.spaces, inducer.anchored, inducer.correspondences)
+    row = int(src.indices_of([test.pairs[0][0]])[0])
+    found = witness.candidates(np.array([row]))
+    ngrams, pairs = inducer.spaces.ngrams, inducer.anchored.pairs
+    near = (ngrams.src[row] @ ngrams.src[pairs[:, 0]].T).toarray()[0]
+    chosen = np.argsort(-near, kind="stable")[:10]
+    theirs = (ngrams.tgt[pairs[chosen, 1]] @ ngrams.tgt[found.columns[0]].T).toarray()
+    mean = (near[chosen, None] ** 2 * theirs).sum(axis=0) / (near[chosen] ** 2).sum()
+    for name, wanted in (
+        ("spelling: like known pairs", mean),
+        ("spelling: like a known pair", (near[chosen, None] * theirs).max(axis=0)),
+    ):
+        np.testing.assert_allclose(found.values[0, :, found.names.index(name)], wanted, atol=1e-5)
+
+
+def test_weights_and_progress(
+    planted: tuple[WordVectors, WordVectors, Lexicon, Lexicon], vectors: RankedInducer
+) -> None:
     src, tgt, train, _ = planted
     pairs = np.stack([src.indices_of([s for s, _ in train]), tgt.indices_of([t for _, t in train])], axis=1)
     junk = np.stack([pairs[:, 0], np.roll(pairs[:, 1], 1)], axis=1)
@@ -171,7 +196,7 @@ def test_weights_and_progress(planted: tuple[WordVectors, WordVectors, Lexicon, 
         strings=False,
         progress=lambda i, n: seen.append((i, n)),
     )
-    np.testing.assert_array_equal(found.ranker.weights, best(src, tgt, train, strings=False).ranker.weights)
+    np.testing.assert_array_equal(found.ranker.weights, vectors.ranker.weights)
     assert seen == [(i, 4) for i in range(5)]
     with pytest.raises(UsageError, match="weights"):
         best_from_pairs(src, tgt, pairs, np.ones(3))
