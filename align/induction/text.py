@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from align.errors import InputError, OutputError, UsageError
 from align.induction.translations import Translations
 from align.lexicon import Lexicon
-from align.wordalign import AlignOptions, Bitext, WordClasses, align
+from align.wordalign import AlignOptions, Bitext, align
 
 _HEADER = "source\ttarget\tcount\tp(target|source)\tp(source|target)\tsignificance\n"
 
@@ -181,7 +181,7 @@ def lexicon_from_text(
     -----
     Time and memory are the aligner's: :func:`align.wordalign.align`.
     """
-    found = align(bitext, options=options, classes=WordClasses.of_words(src_words, tgt_words))
+    found = align(bitext, options=options, src_words=src_words, tgt_words=tgt_words)
     lexicon = lexicon_from_links(
         found.counts,
         src_words,
