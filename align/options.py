@@ -15,6 +15,18 @@ Retrieval = Literal["auto", "csls", "nn", "isf", "invnn"]
 Protocol = Literal["muse", "vecmap", "xling", "fasttext"]
 VectorFormat = Literal["npz", "vec", "none"]
 Seeds = Literal["identical", "numerals", "cognates"]
+AlignModel = Literal["hmm", "hmm-independent", "diagonal", "ibm1"]
+Tokenize = Literal["words", "whitespace"]
+Symmetrize = Literal[
+    "soft",
+    "soft-product",
+    "soft-min",
+    "intersect",
+    "union",
+    "grow-diag",
+    "grow-diag-final",
+    "grow-diag-final-and",
+]
 
 
 def option(default: Any, text: str, *, group: str = "Options") -> Any:
@@ -114,6 +126,95 @@ class InduceOptions:
         if self.map is not None and (self.method != "auto" or self.seeds or self.set):
             raise UsageError("--map and --method exclude each other", hint="drop one of the two")
         _settings(self.set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WordsOptions:
+    """What decides an alignment of parallel text word by word."""
+
+    parallel: tuple[Path, Path] | None = option(
+        None, "Two line-aligned files, source first (also .gz, .zst).", group="Material"
+    )
+    bitext: Path | None = option(
+        None, "One file of both: source<TAB>target, source ||| target, TMX, .po or .mo.", group="Material"
+    )
+    columns: tuple[int, int] = option((1, 2), "Columns of a TSV --bitext, from 1.", group="Material")
+    languages: tuple[str, str] | None = option(None, "Languages of a TMX --bitext.", group="Material")
+    prior: Path | None = option(
+        None,
+        "What is known before: a lexicon, a probability table, links of this text, a saved model.",
+        group="Material",
+    )
+    prior_weight: float = option(
+        1.0, "Links in the text that a pair of --prior weighs as much as.", group="Material"
+    )
+    load: Path | None = option(
+        None, "Align by a saved model, without learning from this text.", group="Material"
+    )
+
+    tokenize: Tokenize = option(
+        "words", "Words: runs of letters and digits, or what white space divides.", group="Text"
+    )
+    keep_case: bool = option(False, "Do not lower-case.", group="Text")
+    min_count: int = option(1, "Rarer words become one, <unk>.", group="Text")
+    max_len: int = option(256, "Leave out pairs with a longer side, in words.", group="Text")
+    max_ratio: float | None = option(
+        None, "Leave out pairs with a side so many times as long as the other.", group="Text"
+    )
+    drop_identical: bool = option(False, "Leave out pairs of equal sides.", group="Text")
+    drop_duplicates: bool = option(False, "Leave out pairs that came before.", group="Text")
+
+    model: AlignModel = option(
+        "hmm",
+        "The HMM trained by agreement; or each direction alone, fast_align's model, Model 1.",
+        group="Model",
+    )
+    n_iter: int = option(5, "Iterations.", group="Model")
+    symmetrize: Symmetrize = option(
+        "soft", "From two directions to one: a rule on links, or the mean posterior (soft).", group="Model"
+    )
+    threshold: float = option(0.5, "What a soft link must exceed.", group="Model")
+    executor: str = option(
+        "serial", "serial, processes:N, or tcp://host:port of a Dask scheduler.", group="Model"
+    )
+    threads: int | None = option(None, "Threads; by default all cores.", group="Model")
+
+    posteriors: bool = option(False, "Write links as i-j:0.93, with their probability.", group="Output")
+    table: Path | None = option(
+        None, "Lexical table: source, target, p(t|s), p(s|t), expected links, best first.", group="Output"
+    )
+    scores: Path | None = option(
+        None, "Log-probability a word of every pair, both directions.", group="Output"
+    )
+    tokens: Path | None = option(None, "The words that links refer to, source ||| target.", group="Output")
+    save: Path | None = option(
+        None, "The trained model, for --load or --prior (.safetensors).", group="Output"
+    )
+
+    def __post_init__(self) -> None:
+        if (self.parallel is None) == (self.bitext is None):
+            raise UsageError(
+                "nothing to align" if self.parallel is None else "--parallel and --bitext exclude each other",
+                wanted="--parallel SRC TGT, or --bitext FILE",
+            )
+        for name in ("prior", "save"):
+            if self.load is not None and getattr(self, name) is not None:
+                raise UsageError(
+                    f"--load and --{name} exclude each other",
+                    hint="--prior MODEL learns from this text too"
+                    if name == "prior"
+                    else "drop one of the two",
+                )
+        for name in ("min_count", "max_len", "max_ratio", "n_iter", "threads"):
+            value = getattr(self, name)
+            if value is not None and not value >= 1:
+                raise UsageError(f"--{name.replace('_', '-')}", got=value, wanted="1 or more")
+        if min(self.columns) < 1:
+            raise UsageError("--columns", got=self.columns, wanted="numbers from 1")
+        if not 0 <= self.threshold < 1:
+            raise UsageError("--threshold", got=self.threshold, wanted="from 0 to below 1")
+        if not (self.prior_weight >= 0 and self.prior_weight < float("inf")):
+            raise UsageError("--prior-weight", got=self.prior_weight, wanted="0 or more")
 
 
 def _positive(options: Any, *names: str) -> None:

@@ -1,0 +1,56 @@
+"""``vocab-transfer words``: word alignment of parallel text."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from align.errors import UsageError
+from align.options import WordsOptions
+from cli.screen import Screen, print_json
+
+
+def align_words(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+    """The command ``words``."""
+
+    def words(
+        options: WordsOptions,
+        out: Annotated[Path, typer.Option(help="File of links, i-j from 0, a line a pair; - is stdout.")],
+        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the outputs.")] = False,
+        json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+        quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    ) -> None:
+        """Align parallel text word by word.
+
+        [bold]Examples[/bold]
+
+        vocab-transfer words --parallel a.en a.sw --out links.pharaoh --table table.tsv
+
+        vocab-transfer words --bitext en-sw.tmx --languages en sw --symmetrize grow-diag-final-and --out links
+
+        vocab-transfer words --parallel a.en a.sw --prior lexicon.tsv --save model.safetensors --out links
+
+        vocab-transfer words --parallel new.en new.sw --load model.safetensors --posteriors --out -
+        """
+        screen = the_screen()
+        screen.level = -1 if quiet else 0
+        to_stdout = str(out) == "-"
+        if to_stdout and json_:
+            raise UsageError("--out - and --json both want stdout", hint="give --out a file")
+        if options.threads is not None:
+            from align.threads import set_threads
+
+            set_threads(options.threads)
+        from align.wordalign.run import run_words
+
+        facts = run_words(options, sys.stdout if to_stdout else out, overwrite=overwrite, tell=screen.stage)
+        screen.facts(facts)
+        if json_:
+            print_json(facts)
+
+    return words
