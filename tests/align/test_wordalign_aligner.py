@@ -195,7 +195,7 @@ def test_statistics_of_classes_are_those_of_training():
 
 
 @pytest.mark.parametrize("model", MODELS)
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(data=st.data())
 def test_posteriors_are_probabilities_and_agree_with_links_counts_and_scores(model, data):
     sentence = st.lists(st.integers(0, 5), min_size=1, max_size=7)

@@ -28,28 +28,30 @@ def links_of(prior: Prior | Aligner | None, model: str = "hmm") -> dict[str, str
     return {word: tgt_words[best[k]] for k, word in enumerate(src_words)}
 
 
-def priors(tmp_path, pairs: list[tuple[str, str]]) -> dict[str, Prior | Aligner]:
-    (tmp_path / "p.tsv").write_text("".join(f"{s}\t{t}\t0.9\n" for s, t in pairs))
-    with gzip.open(tmp_path / "log.tsv.gz", "wt") as file:
-        file.write("<eps>\tx\t-9.5\n" + "".join(f"{t}\t{s}\t-0.1\n" for s, t in pairs))
+def prior_of(kind: str, tmp_path, pairs: list[tuple[str, str]]) -> Prior | Aligner:
+    if kind == "lexicon":
+        return Prior.of_lexicon(Lexicon((*pairs, ("unknown", "word"))), weight=3.0)
+    if kind == "table":
+        (tmp_path / "p.tsv").write_text("".join(f"{s}\t{t}\t0.9\n" for s, t in pairs))
+        return Prior.of_table(tmp_path / "p.tsv", weight=3.0)
+    if kind == "logarithms":
+        with gzip.open(tmp_path / "log.tsv.gz", "wt") as file:
+            file.write("<eps>\tx\t-9.5\n" + "".join(f"{t}\t{s}\t-0.1\n" for s, t in pairs))
+        return Prior.of_table(tmp_path / "log.tsv.gz", weight=3.0, given="tgt")
     foreign, src_words, tgt_words = Bitext.from_words(
         [[s] for s, _ in pairs] * 9, [[t] for _, t in pairs] * 9
     )
-    links = Links.from_pharaoh(["0-0"] * foreign.n_pairs)
-    return {
-        "lexicon": Prior.of_lexicon(Lexicon((*pairs, ("unknown", "word"))), weight=3.0),
-        "table": Prior.of_table(tmp_path / "p.tsv", weight=3.0),
-        "logarithms": Prior.of_table(tmp_path / "log.tsv.gz", weight=3.0, given="tgt"),
-        "links": Prior.of_links(links, foreign, src_words, tgt_words),
-        "counts": Prior.of_aligner(train(foreign, src_words=src_words, tgt_words=tgt_words)),
-        "aligner": train(foreign, src_words=src_words, tgt_words=tgt_words),
-    }
+    if kind == "links":
+        links = Links.from_pharaoh(["0-0"] * foreign.n_pairs)
+        return Prior.of_links(links, foreign, src_words, tgt_words)
+    aligner = train(foreign, src_words=src_words, tgt_words=tgt_words)
+    return Prior.of_aligner(aligner) if kind == "counts" else aligner
 
 
 @pytest.mark.parametrize("kind", ["lexicon", "table", "logarithms", "links", "counts", "aligner"])
 def test_priors_decide_what_the_text_leaves_open(kind, tmp_path):
-    straight = priors(tmp_path, [("a", "x"), ("b", "y")])[kind]
-    crossed = priors(tmp_path, [("a", "y"), ("b", "x")])[kind]
+    straight = prior_of(kind, tmp_path, [("a", "x"), ("b", "y")])
+    crossed = prior_of(kind, tmp_path, [("a", "y"), ("b", "x")])
     assert links_of(straight) == {"a": "x", "b": "y", "c": "z", "d": "w"}
     assert links_of(crossed) == {"a": "y", "b": "x", "c": "z", "d": "w"}
 
