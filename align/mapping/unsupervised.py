@@ -13,8 +13,9 @@ from align.mapping.distributions import distribution_pairs
 from align.mapping.refinement import csls_sweep
 from align.mapping.self_learning import Progress, dictionary, self_learning
 
-# Runs that found the same translations share nearly all their pairs, runs that found none hardly any.
-_MIN_AGREEMENT = 0.5
+# Measured on small-corpus vectors: English-Spanish runs that succeed share 0.55 of their pairs, English-German
+# runs that fail 0.015. Spaces that are turned copies share nearly all.
+_MIN_AGREEMENT = 0.3
 
 
 def unsupervised(
@@ -58,7 +59,7 @@ def unsupervised(
     -------
     BilingualMap
         Of the run with the best objective. ``options`` say the ``agreement`` of the runs: the least share of
-        a run's mutual pairs that the best run has too. Below a half ``converged`` is False, ``failure`` says
+        a run's mutual pairs that the best run has too. Below 0.3 ``converged`` is False, ``failure`` says
         so, and so does a warning. After a KeyboardInterrupt it is the best map so far.
 
     Raises
