@@ -17,8 +17,25 @@ CASES = {
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
     "wordalign": ("wordalign", "alignment error rate next to fast_align and eflomal"),
+    "wordalign-speed": (
+        "wordalign_speed",
+        "time and memory of word alignment beside fast_align (--fast-align)",
+    ),
+    "induction": ("induction", "induced lexicons of three language pairs next to VecMap, MUSE and RCSLS"),
+    "neighbors": ("neighbors_speed", "exact neighbours beside faiss and the bare matrix product"),
+    "self-learning": ("self_learning_speed", "an iteration of self-learning beside VecMap's (--vecmap)"),
+    "rcsls": ("rcsls_speed", "a step of RCSLS beside the dense one (--rcsls)"),
     "lexicon": ("lexicon_check", "the bundled lexicon against a public dictionary"),
     "clone": ("fresh_clone", "make demo and make test on a fresh clone"),
+}
+
+
+# the argument of a case's `run` that is the path of an installed peer, and its flag
+PEERS = {
+    "wechsel": ("peer_python", "a Python that has the package wechsel installed"),
+    "wordalign-speed": ("fast_align", "the built program fast_align"),
+    "self-learning": ("vecmap", "a checkout of VecMap"),
+    "rcsls": ("peer", "a checkout of fastText, for its alignment folder"),
 }
 
 
@@ -28,7 +45,9 @@ def main() -> int:
     parser.add_argument(
         "case", nargs="*", default=[], help="; ".join(f"{k}: {v[1]}" for k, v in CASES.items())
     )
-    parser.add_argument("--peer-python", help="a Python that has the peer (wechsel) installed")
+    for case, (name, text) in PEERS.items():
+        flag = f"--{case}" if name == "peer" else f"--{name.replace('_', '-')}"
+        parser.add_argument(flag, dest=case, metavar="PATH", help=f"{text}, for {case}")
     arguments = parser.parse_args()
     unknown = [case for case in arguments.case if case not in CASES]
     if unknown:
@@ -37,7 +56,7 @@ def main() -> int:
     for case in arguments.case or CASES:
         run: Callable[..., dict[str, Any]] = import_module(f"benchmarks.{CASES[case][0]}").run
         try:
-            result = run(arguments.peer_python) if case == "wechsel" else run()
+            result = run(**{PEERS[case][0]: getattr(arguments, case)}) if case in PEERS else run()
         except ToolkitError as error:
             print(f"{case}: {error.message}", file=sys.stderr)
             failed = 1

@@ -9,12 +9,9 @@ from align.neighbors.criteria import (
     mutual,
     retrieve,
 )
-from align.neighbors.exact import Neighbors, rounding_bound, top_k, top_k_reference
+from align.neighbors.exact import Neighbors, top_k, top_k_reference
 from align.neighbors.inverted import inverted_nearest
-from align.neighbors.kernels import dot
 from align.neighbors.two_way import top_k_both
-
-_dot, _rounding_bound = dot, rounding_bound  # the names that vocab.methods.sparsemax imports
 
 __all__ = [
     "Neighbors",

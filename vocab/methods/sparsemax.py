@@ -16,7 +16,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
-from align.neighbors import _dot, _rounding_bound
+from align.neighbors.exact import rounding_bound
+from align.neighbors.kernels import dot
 
 _BLOCK_ENTRIES, _BLOCK_ROWS = 1 << 24, 1024  # 64 MiB of products at most
 _SCAN = 64  # products examined at once; almost all such groups hold none above the floor
@@ -63,7 +64,7 @@ def sparsemax_mix(
     indices: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
     values: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
     if len(Q) and len(A):
-        slack = _rounding_bound(Q, A)
+        slack = rounding_bound(Q, A)
         n_rows = min(_BLOCK_ROWS, max(1, _BLOCK_ENTRIES // len(A)), len(Q))
         products = np.empty((n_rows, len(A)), np.float32)
         for start in range(0, len(Q), n_rows):
@@ -169,7 +170,7 @@ def _project(
         for column in range(line.size):
             if line[column] > floor:
                 ids[start + size] = column
-                scores[size] = _dot(queries[row], anchors[column])
+                scores[size] = dot(queries[row], anchors[column])
                 size += 1
         tau = _threshold(np.sort(scores)[::-1], total)
         support = 0
