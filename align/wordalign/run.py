@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Any
 
@@ -69,8 +70,9 @@ def run_words(
         "table": lambda: iter(()) if alignment is None else _table(alignment, text),
         "out": lambda: lines,
     }
-    for name, path in places.items():
-        with new_file(path, overwrite=overwrite) as partial:
+    with ExitStack() as unfinished:  # all are renamed in the end, or none
+        for name, path in places.items():
+            partial = unfinished.enter_context(new_file(path, overwrite=overwrite))
             if name == "save":
                 aligner.save(partial)
             else:
