@@ -25,6 +25,7 @@ def transfer(
     tokenizer: str | None = _DEFAULT.tokenizer,
     parallel: tuple[Lines, Lines] | None = _DEFAULT.parallel,
     parallel_tsv: Sequence[str | Path] = _DEFAULT.parallel_tsv,
+    alignment: str | Path | None = _DEFAULT.alignment,
     corpus: str | Path | Sequence[Lines] = _DEFAULT.corpus,
     src_corpus: str | Path | Sequence[Lines] = _DEFAULT.src_corpus,
     lexicon: str | Path | None = _DEFAULT.lexicon,
@@ -63,6 +64,9 @@ def transfer(
         Sentence pairs: two line-aligned files, or two sequences of sentences.
     parallel_tsv : sequence of paths
         Files with source, tab, target on each line.
+    alignment : path, optional
+        Links between the words of these pairs, one line (``0-0 1-2``) a pair, for ``trans-tokenization``;
+        words are what stands between white space, or what ``vocab-transfer words`` makes of the text.
     corpus, src_corpus : path, or sequence of paths and sequences of lines
         Text of the target and of the source language.
     lexicon, src_vectors, tgt_vectors : path, optional
@@ -96,6 +100,7 @@ def transfer(
         tokenizer=tokenizer,
         parallel=None if parallel is None else (_lines(parallel[0]), _lines(parallel[1])),
         parallel_tsv=tuple(Path(path) for path in parallel_tsv),
+        alignment=_path(alignment),
         corpus=_several(corpus),
         src_corpus=_several(src_corpus),
         lexicon=_path(lexicon),

@@ -20,6 +20,7 @@ from vocab.text import ParallelText, parallel_lines, read_lines, read_parallel, 
 if TYPE_CHECKING:
     from align.lexicon import Lexicon
     from align.vectors import Vectors
+    from align.wordalign import Links
 
 _HASH_LIMIT = 1 << 30  # bytes; hashing a 7 GB vector file would take longer than the transfer
 
@@ -38,6 +39,10 @@ class Materials:
     src_vectors, tgt_vectors : Vectors or None
     donor : ndarray or None, shape (rows, dim)
         Input embeddings of the donor model.
+    links : Links or None
+        Between the words of `parallel`, from a file.
+    link_words : {"whitespace", "words"}
+        What a word is in these.
     files : list of dict
         Kind, name, size and SHA-256 of every file that was read, for the provenance.
     """
@@ -49,6 +54,8 @@ class Materials:
     src_vectors: Vectors | None
     tgt_vectors: Vectors | None
     donor: NDArray[np.float32] | None = None
+    links: Links | None = None
+    link_words: str = "words"
     files: list[dict[str, Any]] = field(default_factory=list)
 
 
@@ -91,13 +98,19 @@ def gather(
             [line for pair in pairs for line in pair.src],
             [line for pair in pairs for line in pair.tgt],
             sum(pair.n_dropped for pair in pairs),
+            _numbers(pairs),
         )
         text = [*parallel.tgt, *text]
         src_text = [*parallel.src, *src_text]
     lexicon = _read_lexicon(options, src_lang, tgt_lang, decisions, files)
     src_vectors, tgt_vectors = _read_vectors(options, src_lang, tgt_lang, decisions, progress, files)
     donor = None if options.donor is None else _read_donor(options, files)
-    return Materials(parallel, text, src_text, lexicon, src_vectors, tgt_vectors, donor, files)
+    links, link_words = None, "words"
+    if options.alignment is not None and parallel is not None:
+        links, link_words = _read_links(options.alignment, parallel, decisions, files)
+    return Materials(
+        parallel, text, src_text, lexicon, src_vectors, tgt_vectors, donor, links, link_words, files
+    )
 
 
 def _read_pairs(options: TransferOptions, files: list[dict[str, Any]]) -> list[ParallelText]:
@@ -118,6 +131,33 @@ def _read_pairs(options: TransferOptions, files: list[dict[str, Any]]) -> list[P
         pairs.append(read_parallel_tsv(path))
         files.append(describe_file("parallel", path))
     return pairs
+
+
+def _numbers(pairs: list[ParallelText]) -> list[int]:
+    """Numbers of the kept pairs among those of all files."""
+    numbers: list[int] = []
+    n_read = 0
+    for pair in pairs:
+        numbers += [n_read + n for n in pair.numbers]
+        n_read += len(pair) + pair.n_dropped
+    return numbers
+
+
+def _read_links(
+    path: Path, parallel: ParallelText, decisions: Decisions, files: list[dict[str, Any]]
+) -> tuple[Links, str]:
+    from align.wordalign.links import read_links
+    from vocab.token_links import divided_like
+
+    links = read_links(path)
+    files.append(describe_file("alignment", path))
+    n_read = len(parallel) + parallel.n_dropped
+    if links.n_pairs != n_read:
+        raise InputError("links of another text", got=f"{links.n_pairs} lines", wanted=n_read, where=path)
+    links = links.rows(np.array(parallel.numbers))
+    words = divided_like(links, parallel.src, parallel.tgt, where=path)
+    decisions.add("words of the links", words, "all links fit it")
+    return links, words
 
 
 def _read_text(source: Lines, kind: str, files: list[dict[str, Any]]) -> list[str]:

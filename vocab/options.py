@@ -49,6 +49,9 @@ class TransferOptions:
     parallel_tsv: tuple[Path, ...] = _option(
         (), "Sentence pairs as source<TAB>target lines; repeatable.", group="Material"
     )
+    alignment: Path | None = _option(
+        None, "Links between the words of --parallel, as fast_align and eflomal write them.", group="Material"
+    )
     corpus: tuple[Lines, ...] = _option((), "Text in the target language; repeatable.", group="Material")
     src_corpus: tuple[Lines, ...] = _option(
         (), "Text in the source language, to train word vectors on; repeatable.", group="Material"
@@ -103,6 +106,8 @@ class TransferOptions:
                 got="--src-vectors" if self.src_vectors else "--tgt-vectors",
                 wanted="--src-vectors and --tgt-vectors",
             )
+        if self.alignment is not None and self.parallel is None and not self.parallel_tsv:
+            raise UsageError("--alignment is of sentence pairs", wanted="--parallel or --parallel-tsv too")
         unknown = [item for item in self.fetch if item != "vectors:cc"]
         if unknown:
             raise UsageError("nothing to fetch by that name", got=unknown[0], wanted="vectors:cc")

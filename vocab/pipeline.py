@@ -208,6 +208,8 @@ def _given(materials: Materials) -> set[Need]:
 
 
 def _trainable(need: Need, materials: Materials) -> bool:
+    if need == "parallel":  # a lexicon's entries are short sentence pairs
+        return materials.lexicon is not None
     return need == "vectors" and bool(materials.src_text) and bool(materials.text)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 
 from align.errors import InputError
@@ -20,11 +20,14 @@ class ParallelText:
         Of one length; leading and trailing white space removed.
     n_dropped : int
         Pairs of the file that had an empty side.
+    numbers : list of int
+        Which pairs of the file these are, from 0.
     """
 
     src: list[str]
     tgt: list[str]
     n_dropped: int = 0
+    numbers: list[int] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.src)
@@ -109,7 +112,8 @@ def read_parallel_tsv(path: str | PathLike[str]) -> ParallelText:
 def parallel_lines(src: list[str], tgt: list[str], *, where: str) -> ParallelText:
     """Sentence pairs from lines of one number; those with an empty side are dropped with one warning."""
     pairs = [(s.strip(), t.strip()) for s, t in zip(src, tgt, strict=True)]
-    kept = [(s, t) for s, t in pairs if s and t]
+    numbers = [n for n, (s, t) in enumerate(pairs) if s and t]
+    kept = [pairs[n] for n in numbers]
     n_dropped = len(pairs) - len(kept)
     if not kept:
         raise InputError("no sentence pair has text on both sides", where=where, got=f"{len(pairs):,} pairs")
@@ -117,4 +121,4 @@ def parallel_lines(src: list[str], tgt: list[str], *, where: str) -> ParallelTex
         warnings.warn(
             f"{where}: dropped {n_dropped:,} of {len(pairs):,} pairs with an empty side", stacklevel=3
         )
-    return ParallelText([s for s, _ in kept], [t for _, t in kept], n_dropped)
+    return ParallelText([s for s, _ in kept], [t for _, t in kept], n_dropped, numbers)

@@ -337,3 +337,61 @@ def test_the_device_is_decided_and_said(material: Material, lines: tuple[list[st
     if wanted == "cpu":
         with pytest.raises(UnavailableError, match="no GPU"):
             prepare(replace(options, device="cuda"))
+
+
+def _links_by_words(material: Material, tokenize: str) -> list[str]:
+    """Pharaoh lines of the material's sentence pairs."""
+    from align.wordalign import align
+    from align.wordalign.reading import number_words, read_parallel
+
+    text = number_words(read_parallel(material.english, material.swahili), tokenize=tokenize)
+    return align(text.bitext).links.pharaoh()
+
+
+@pytest.mark.parametrize("tokenize", ["whitespace", "words"])
+def test_links_from_a_file(material: Material, tmp_path: Path, tokenize: str) -> None:
+    path = tmp_path / "links.pharaoh"
+    links = _links_by_words(material, tokenize)
+    path.write_text("\n".join(links) + "\n", encoding="utf-8")
+    given = {"parallel": (material.english, material.swahili), "vocab_size": 420}
+    result = transfer(material.source, alignment=path, **given)
+    decision = next(d for d in result.decisions if d.what == "words of the links")
+    assert decision.value == tokenize
+    assert (result.plan.origins == Origin.MIXED).sum() > 50
+    assert result.plan.differing_rows(transfer(material.source, **given).plan, atol=1e-3).size > 50
+    # pairs with an empty side fall out of the text, and their lines out of the links
+    gaps = [tmp_path / "gaps.en", tmp_path / "gaps.sw"]
+    for new, old in zip(gaps, (material.english, material.swahili), strict=True):
+        lines = old.read_text(encoding="utf-8").splitlines()
+        new.write_text("\n".join(["lost" if new is gaps[0] else "", *lines]) + "\n", encoding="utf-8")
+    path.write_text("\n".join(["0-7", *links]) + "\n", encoding="utf-8")
+    with pytest.warns(UserWarning, match="with an empty side"):
+        again = transfer(material.source, alignment=path, parallel=tuple(gaps), vocab_size=420)
+    _same(again.plan, result.plan)
+
+
+def test_links_that_do_not_fit(material: Material, tmp_path: Path) -> None:
+    path = tmp_path / "links.pharaoh"
+    links = _links_by_words(material, "words")
+    parallel = (material.english, material.swahili)
+    for lines, what in (
+        (links[1:], "links of another text"),
+        (["99-0", *links[1:]], "word that is not there"),
+    ):
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+        with pytest.raises(InputError, match=what):
+            prepare(TransferOptions(src=str(material.source), parallel=parallel, alignment=path))
+    with pytest.raises(UsageError, match="--alignment is of sentence pairs"):
+        TransferOptions(alignment=path)
+
+
+def test_trans_tokenization_from_a_lexicon_alone(material: Material) -> None:
+    result = transfer(
+        material.source,
+        method="trans-tokenization",
+        corpus=material.swahili,
+        lexicon=material.lexicon,
+        vocab_size=420,
+    )
+    assert any("entries join 0 sentence pairs" in decision.value for decision in result.decisions)
+    assert (result.plan.origins == Origin.MIXED).sum() > 50
