@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +22,11 @@ from align.wordalign.symmetrize import METHODS
 from cli import main
 from cli.flags import with_flags
 from cli.words import align_words
-from tests.cli.conftest import Run
+from tests.cli.conftest import Run, run_command
 
 Command = Callable[..., Run]
 N_PAIRS, N_WORDS = 160, 30
+NAMES = {"table": "table", "save": "m.safetensors", "out": "links"}
 
 if not any(command.callback.__name__ == "words" for command in main.app.registered_commands):
     main.app.command()(with_flags(align_options.WordsOptions, align_words(lambda: main._screen)))
@@ -33,6 +35,19 @@ if not any(command.callback.__name__ == "words" for command in main.app.register
 @pytest.fixture
 def text(cli: Command) -> list[str]:
     """Flags that name two files: ``s7`` is ``t7``, in reverse order, one word in ten is another."""
+    return list(_planted("a"))
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with ``links``, ``table`` and ``m.safetensors`` of that text."""
+    folder = tmp_path_factory.mktemp("trained")
+    outputs = (part for name in ("table", "save", "out") for part in (f"--{name}", folder / NAMES[name]))
+    assert run_command("words", *_planted(f"{folder}/a"), *outputs, "-q") == 0
+    return folder
+
+
+def _planted(stem: str) -> Iterator[str]:
     rng = np.random.default_rng(0)
     src, tgt = [], []
     for _ in range(N_PAIRS):
@@ -40,7 +55,7 @@ def text(cli: Command) -> list[str]:
         noisy = np.where(rng.random(len(words)) < 0.1, rng.integers(0, N_WORDS, len(words)), words)
         src.append(" ".join(f"s{w}" for w in words))
         tgt.append(" ".join(f"t{w}" for w in noisy[::-1]))
-    return [*_files("a", src, tgt)]
+    yield from _files(stem, src, tgt)
 
 
 def _files(stem: str, src: list[str], tgt: list[str]) -> Iterator[str]:
@@ -114,10 +129,9 @@ def test_all_that_can_be_written(cli: Command, text: list[str]) -> None:
     assert Aligner.load("m.safetensors").n_iter == facts["n_iter"]
 
 
-def test_every_way_of_making_one_of_two(cli: Command, text: list[str]) -> None:
+def test_every_way_of_making_one_of_two(cli: Command, text: list[str], trained: Path) -> None:
     found = {}
-    assert cli("words", *text, "--out", "links", "--save", "m.safetensors").code == 0
-    flags = ("--load", "m.safetensors", "--threshold", "0.25")
+    flags = ("--load", trained / "m.safetensors", "--threshold", "0.25")
     for way in get_args(align_options.Symmetrize):
         run = cli("words", *text, *flags, "--symmetrize", way, "--out", way)
         assert run.code == 0, run.err
@@ -137,32 +151,31 @@ def test_links_on_stdout(cli: Command, text: list[str]) -> None:
     assert not Path("-").exists()
 
 
-def test_a_model_is_loaded(cli: Command, text: list[str]) -> None:
-    assert cli("words", *text, "--out", "first", "--save", "m.safetensors").code == 0
-    again = cli("words", *text, "--out", "again", "--load", "m.safetensors")
+def test_a_model_is_loaded(cli: Command, text: list[str], trained: Path) -> None:
+    model = ("--load", trained / "m.safetensors")
+    again = cli("words", *text, *model, "--out", "again")
     assert again.code == 0, again.err
-    assert Path("first").read_bytes() == Path("again").read_bytes()
-    unseen = [*_files("b", ["s3 s4 s5"], ["t5 t4 t3"])]
-    new = cli("words", *unseen, "--out", "-", "--load", "m.safetensors")
-    assert new.out == "0-2 1-1 2-0\n"
+    assert Path("again").read_bytes() == (trained / "links").read_bytes()
+    unseen = cli("words", *_files("b", ["s3 s4 s5"], ["t5 t4 t3"]), *model, "--out", "-")
+    assert unseen.out == "0-2 1-1 2-0\n"
 
 
 @pytest.mark.parametrize("kind", ["model", "table", "links", "probabilities", "lexicon"])
-def test_a_prior_of_any_kind(cli: Command, text: list[str], kind: str) -> None:
-    flags = ("--table", "table", "--save", "model", "--symmetrize", "intersect")
-    assert cli("words", *text, "--out", "links", *flags).code == 0
-    rows = [line.split("\t") for line in Path("table").read_text().splitlines()]
-    Path("probabilities").write_text("".join(f"{s}\t{t}\t{p}\n" for s, t, p, _, _ in rows))
-    Path("lexicon").write_text("".join(f"S{w}\tT{w}\n" for w in range(N_WORDS)))
-    one = [*_files("b", ["s3 s4 s5"], ["t5 t4 t3"])]
-    prior = ("--prior", "links" if kind == "links" else kind, "--prior-weight", "20")
+def test_a_prior_of_any_kind(cli: Command, trained: Path, kind: str) -> None:
     if kind == "links":  # of this very text
-        Path("links").write_text("0-2 1-1 2-0\n")
-    run = cli("words", *one, *prior, "--out", "-", "--model", "ibm1")
+        Path(kind).write_text("0-2 1-1 2-0\n")
+    elif kind == "lexicon":
+        Path(kind).write_text("".join(f"S{w}\tT{w}\n" for w in range(N_WORDS)))
+    elif kind == "probabilities":
+        rows = [line.split("\t") for line in (trained / "table").read_text().splitlines()]
+        Path(kind).write_text("".join(f"{s}\t{t}\t{p}\n" for s, t, p, _, _ in rows))
+    else:
+        shutil.copy(trained / NAMES["save" if kind == "model" else kind], kind)
+    one = ["words", *_files("b", ["s3 s4 s5"], ["t5 t4 t3"]), "--model", "ibm1", "--out", "-"]
+    run = cli(*one, "--prior", kind, "--prior-weight", "20")
     assert run.code == 0, run.err
     assert run.out == "0-2 1-1 2-0\n"
-    alone = cli("words", *one, "--out", "-", "--model", "ibm1")
-    assert alone.out != run.out
+    assert cli(*one).out != run.out
 
 
 @pytest.mark.parametrize("kind", ["tsv", "moses", "tmx", "po"])
