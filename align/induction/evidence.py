@@ -1,4 +1,4 @@
-"""Evidence for and against candidate translations: vectors, frequencies, spellings."""
+"""Evidence for and against candidate translations: vectors, frequencies, parallel text, spellings."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from align.neighbors.kernels import dot
 from align.normalize import unit
 
 _BY_VECTORS, _BY_CORRECTED, _BY_STRINGS = 50, 25, 50
+_BY_TEXT = 10
 _RIVALS = 10
 _PAIRS = 10  # of the dictionary, most like a query
 _SHARPNESS = 10.0  # of the weights of near anchors, exp(sharpness * cosine)
@@ -34,7 +35,7 @@ class Candidates:
     rows : ndarray of int64, shape (n_queries,)
         Source rows of the queries.
     columns : ndarray of int64, shape (n_queries, k)
-        Target rows; those found by vectors stand before those found by spelling.
+        Target rows: those found by vectors, then those by text, then those by spelling.
     valid : ndarray of bool, shape (n_queries, k)
         False where a candidate repeats an earlier one.
     values : ndarray of float32, shape (n_queries, k, n_evidence)
@@ -49,9 +50,10 @@ class Candidates:
     names: tuple[str, ...]
 
     def without_spelling(self) -> Candidates:
-        """What vectors and frequencies alone would have found and said."""
+        """What all but spellings would have found and said."""
         n = sum(not name.startswith("spelling: ") for name in self.names)
-        k = min(_BY_VECTORS + _BY_CORRECTED, self.columns.shape[1])
+        by_text = _BY_TEXT if any(name.startswith("text: ") for name in self.names) else 0
+        k = min(_BY_VECTORS + _BY_CORRECTED + by_text, self.columns.shape[1])
         return Candidates(
             self.rows, self.columns[:, :k], self.valid[:, :k], self.values[:, :k, :n], self.names[:n]
         )
@@ -178,6 +180,9 @@ class Witness:
             csls(vectors, B, k, src_density=none, tgt_density=self._tgt_density).indices
             for vectors, k in ((A[rows], _BY_VECTORS), (corrected, _BY_CORRECTED))
         ]
+        if self.spaces.text is not None:
+            linked = self.spaces.text.nearest(rows, _BY_TEXT)
+            found.append(np.where(linked < 0, found[0][:, :1], linked))
         if self.correspondences is not None:
             spelled = self.spaces.ngrams.nearest(rows, min(_BY_STRINGS, len(B))).indices
             found.append(np.where(spelled < 0, found[0][:, :1], spelled))
@@ -221,6 +226,8 @@ class Witness:
         values["translates another word"] = np.minimum(self._taken[column] - own, 1)
         if self.frequencies:
             values |= _frequency_evidence(row, column)
+        if self.spaces.text is not None:
+            values |= self.spaces.text.values(row, column)
         if self._cognates is not None:
             values |= self._spelling_evidence(row, column, valid, self._cognates)
             # spelling counts for more where the meaning fits too

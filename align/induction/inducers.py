@@ -9,6 +9,7 @@ from typing import Any
 from align.errors import InputError, UsageError
 from align.induction.induce import induce
 from align.induction.ranked import RankedInducer
+from align.induction.text import TextLexicon
 from align.induction.translations import Translations
 from align.lexicon import Lexicon
 from align.mapping.bilingual import BilingualMap
@@ -75,6 +76,7 @@ def make_inducer(
     script: str | None = None,
     normalize: Sequence[str] | None = None,
     seeds: str | None = None,
+    text: TextLexicon | None = None,
     settings: Mapping[str, Any] | None = None,
     seed: int = 0,
     progress: Callable[[int, float], None] | None = None,
@@ -92,6 +94,8 @@ def make_inducer(
         A map that is there already; then neither method nor lexicon is used.
     retrieval, script
         Of a map's neighbours; the presets rank by evidence of their own.
+    text : TextLexicon, optional
+        Links of parallel text, as further evidence of the presets; the others do without.
     normalize, seeds, settings, seed, progress
         As in :func:`align.mapping.methods.fit`.
 
@@ -106,10 +110,13 @@ def make_inducer(
     InputError
         If a dictionary is needed and there is none.
     """
+    if text is not None and (mapping is not None or method not in ("auto", "best", "best-vectors")):
+        raise UsageError("only the presets best and best-vectors weigh text beside vectors", got=method)
     if mapping is not None:
         return MappedInducer(src, tgt, mapping, retrieval, script)
     if method == "auto":
-        method = "best-unsupervised" if lexicon is None and seeds is None else "best"
+        unsupervised = lexicon is None and seeds is None and text is None
+        method = "best-unsupervised" if unsupervised else "best"
     if method not in PRESETS:
         if method not in METHODS:
             raise UsageError("unknown method", got=method, wanted=", ".join([*PRESETS, *METHODS]))
@@ -137,7 +144,7 @@ def make_inducer(
     strings = method == "best"
     if seeds is not None:
         pairs = seed_pairs(src, tgt, seeds)
-        return best_from_pairs(src.table(), tgt.table(), pairs, strings=strings, seed=seed)
+        return best_from_pairs(src.table(), tgt.table(), pairs, strings=strings, text=text, seed=seed)
     if lexicon is None:
         raise InputError(f"{method} needs a lexicon", hint="pass --lexicon FILE, or use best-unsupervised")
-    return best(src.table(), tgt.table(), lexicon, strings=strings, seed=seed)
+    return best(src.table(), tgt.table(), lexicon, strings=strings, text=text, seed=seed)

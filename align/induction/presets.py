@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 
 import numpy as np
@@ -14,7 +13,9 @@ from align.induction.evidence import Candidates, Witness
 from align.induction.ranked import RankedInducer
 from align.induction.ranking import fit_ranker
 from align.induction.spaces import Spaces, fit_anchored
-from align.lexicon import Lexicon
+from align.induction.text import TextLexicon
+from align.induction.text_evidence import TextEvidence
+from align.lexicon import Lexicon, known_pairs
 from align.vectors import WordVectors
 
 _FOLDS = 3
@@ -28,6 +29,7 @@ def best(
     *,
     strings: bool = True,
     frequencies: bool = True,
+    text: TextLexicon | None = None,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
 ) -> RankedInducer:
@@ -44,6 +46,8 @@ def best(
         raise P@1 on held-out words of the dictionary.
     frequencies : bool
         Whether the frequency ranks of words are evidence.
+    text : TextLexicon, optional
+        Links of parallel text (:func:`align.induction.text.lexicon_from_text`), as further evidence.
     seed : int
         Of the folds.
     progress : callable, optional
@@ -67,16 +71,15 @@ def best(
     -----
     Cost: that of :func:`best_from_pairs`.
     """
-    pairs = list(dict.fromkeys(lexicon))
-    rows = np.stack([src.indices_of([s for s, _ in pairs]), tgt.indices_of([t for _, t in pairs])], axis=1)
-    usable = (rows >= 0).all(axis=1)
-    if not usable.all():
-        warnings.warn(
-            f"{int((~usable).sum())} of {len(pairs)} pairs of the lexicon are not in the vocabularies",
-            stacklevel=2,
-        )
     return best_from_pairs(
-        src, tgt, rows[usable], strings=strings, frequencies=frequencies, seed=seed, progress=progress
+        src,
+        tgt,
+        known_pairs(lexicon, src, tgt),
+        strings=strings,
+        frequencies=frequencies,
+        text=text,
+        seed=seed,
+        progress=progress,
     )
 
 
@@ -88,6 +91,7 @@ def best_from_pairs(
     *,
     strings: bool = True,
     frequencies: bool = True,
+    text: TextLexicon | None = None,
     seed: int = 0,
     method: str | None = None,
     progress: Callable[[int, int], None] | None = None,
@@ -105,7 +109,7 @@ def best_from_pairs(
         Source row, target row.
     weights : ndarray, shape (n,), optional
         Non-negative, for map, correspondences and ranker.
-    strings, frequencies, seed, progress
+    strings, frequencies, text, seed, progress
         As in :func:`best`.
     method : str, optional
         Name of the result.
@@ -141,7 +145,7 @@ def best_from_pairs(
             got=f"{len(words)} source words",
             wanted="10 or more in both vocabularies",
         )
-    spaces = Spaces.of(src, tgt)
+    spaces = Spaces.of(src, tgt, None if text is None else TextEvidence.of(text, src, tgt))
     rng = np.random.default_rng(seed)
     fold_of = rng.permutation(np.arange(len(words)) % _FOLDS)
     fold_of_pair = fold_of[np.searchsorted(words, pairs[:, 0])]

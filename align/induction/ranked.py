@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from align.induction.correspondences import Correspondences
 from align.induction.evidence import Witness
 from align.induction.ranking import Ranker
 from align.induction.spaces import AnchoredMap, Spaces
+from align.induction.text_evidence import TextEvidence
 from align.induction.translations import Translations
 from align.mapping.bilingual import BilingualMap
 from align.place import check_output, put_in_place, temporary_sibling
@@ -154,6 +155,8 @@ class RankedInducer:
             "converged": self.ranker.converged,
             "n_iter": self.ranker.n_iter,
         }
+        if self.spaces.text is not None:
+            arrays |= self.spaces.text.arrays()
         if self.correspondences is not None:
             arrays["correspondences"] = self.correspondences.probabilities
             facts["correspondences"] = {
@@ -193,6 +196,7 @@ class RankedInducer:
                 raise InputError("unknown format", where=folder, got=facts["format"], wanted=_FORMAT)
             if facts["vocabularies"] != _digest(spaces):
                 raise InputError("these are not the vectors it was made with", where=folder)
+            text = TextEvidence.of_arrays(arrays, (len(src), len(tgt)))
             ranker = Ranker(
                 tuple(facts["names"]),
                 arrays["means"],
@@ -221,7 +225,7 @@ class RankedInducer:
                     tuple(told["history"]),
                 )
             return cls(
-                spaces,
+                replace(spaces, text=text),
                 anchored,
                 ranker,
                 correspondences,

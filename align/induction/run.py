@@ -102,8 +102,8 @@ def _inducer(
             raise UsageError("vectors are needed", wanted="--src-vectors and --tgt-vectors")
         return text
     tell("reading the vectors")
-    src = read_vectors(options.src_vectors, limit=options.src_limit)
-    tgt = read_vectors(options.tgt_vectors, limit=options.tgt_limit)
+    src = read_vectors(options.src_vectors, limit=options.src_limit, lower=options.lower)
+    tgt = read_vectors(options.tgt_vectors, limit=options.tgt_limit, lower=options.lower)
     lexicon: Lexicon | None = None
     if options.lexicon is not None:
         lexicon = in_case_of(read_lexicon(options.lexicon), src, tgt)
@@ -118,6 +118,7 @@ def _inducer(
         script=None if options.script == "none" else options.script,
         normalize=parse_steps(options.normalize),
         seeds=options.seeds,
+        text=text,
         settings=parse_settings(options.set),
         seed=options.seed,
         progress=progress,

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from align.errors import InputError
 from align.induction.correspondences import LetterModel, letter_model
 from align.induction.strings import NgramVectors, Spellings, ngram_vectors, spellings
+from align.induction.text_evidence import TextEvidence
 from align.mapping import BilingualMap, whitened
 from align.neighbors import csls, mean_top_k, mutual
 from align.normalize import Normalizer, normalize
@@ -32,6 +33,8 @@ class Spaces:
     src_rows, tgt_rows : ndarray of float32, shape (n_words, dim)
         Unit length, centred, unit length.
     src_normalizer, tgt_normalizer : Normalizer
+    text : TextEvidence, optional
+        What parallel text says of the words.
     """
 
     src: WordVectors
@@ -40,13 +43,14 @@ class Spaces:
     tgt_rows: NDArray[np.float32]
     src_normalizer: Normalizer
     tgt_normalizer: Normalizer
+    text: TextEvidence | None = None
 
     @classmethod
-    def of(cls, src: WordVectors, tgt: WordVectors) -> Spaces:
+    def of(cls, src: WordVectors, tgt: WordVectors, text: TextEvidence | None = None) -> Spaces:
         """Normalise."""
         src_rows, src_normalizer = normalize(src.matrix)
         tgt_rows, tgt_normalizer = normalize(tgt.matrix)
-        return cls(src, tgt, src_rows, tgt_rows, src_normalizer, tgt_normalizer)
+        return cls(src, tgt, src_rows, tgt_rows, src_normalizer, tgt_normalizer, text)
 
     @cached_property
     def pool(self) -> NDArray[np.int64]:
