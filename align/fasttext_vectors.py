@@ -12,17 +12,20 @@ import struct
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
+from align.vector_intake import Intake, VectorSize
 from align.vectors import WordVectors, as_bytes, existing_file
 
 _MAGIC, _VERSIONS = 793712314, (11, 12)
 _HEADER = struct.Struct("<14i d i i i q q")  # magic, version, 12 arguments, t, then the dictionary's sizes
 _SUPERVISED = 3
+_BATCH = 1 << 15
 _END_OF_SENTENCE = b"</s>"
 _FNV_OFFSET, _FNV_PRIME = np.uint32(2166136261), np.uint32(16777619)
 
@@ -253,10 +256,68 @@ class FastTextVectors:
             raise InputError("the model holds NaN or infinity", where=self.path, got=f"vector of {bad!r}")
         return out
 
-    def table(self, limit: int | None = None) -> WordVectors:
-        """The most frequent ``limit`` words with their vectors as an array; other strings still resolve."""
-        words = self.words[:limit]
-        return WordVectors(words, self.vectors_of(words), counts=self.counts[:limit], subword=self)
+    def table(self, limit: int | None = None, *, lower: bool = False) -> WordVectors:
+        """The most frequent ``limit`` words with their vectors as an array; other strings still resolve.
+
+        Parameters
+        ----------
+        lower : bool
+            Lower-case the words; the first spelling of each is kept.
+
+        Warns
+        -----
+        UserWarning
+            Once, with counts, for words that are not UTF-8, left out, and spellings that were dropped.
+        """
+        intake, kept, texts = Intake(self.path, limit, lower), [np.empty(0, np.int64)], []
+        for first in range(0, self.n_words, _BATCH):
+            entries = range(first, min(first + _BATCH, self.n_words))
+            words = [self._word(entry) for entry in entries]
+            kept.append(intake.take(words, [f"entry {entry}" for entry in entries]) + first)
+            texts += [words[i - first] for i in kept[-1].tolist()]
+            if intake.full:
+                break
+        matrix, rows = self.vectors_of(texts), np.concatenate(kept)
+        intake.report(n_zero=int(np.count_nonzero(~matrix.any(axis=1))))
+        return WordVectors(tuple(intake.words), matrix, counts=self.counts[rows], subword=self)
+
+    def _word(self, entry: int) -> bytes:
+        start = self._starts[entry]
+        return self._data[start : start + self._lengths[entry]].tobytes()
+
+
+def fasttext_size(path: Path, *, whole: bool) -> VectorSize:
+    """Words and width of a model, from its header.
+
+    Parameters
+    ----------
+    whole : bool
+        Whether a table of its words is wanted, which does not stay on disk.
+    """
+    fields = _header(np.memmap(existing_file(path), np.uint8, mode="r"), path)
+    return VectorSize(fields[16], fields[2], mapped=not whole)
+
+
+def _header(data: NDArray[np.uint8], path: Path) -> tuple[Any, ...]:
+    if data.size < 4 or int(data[:4].view("<i4")[0]) != _MAGIC:
+        raise InputError(
+            "not a fastText model",
+            where=path,
+            wanted="a .bin file of fastText, or of word2vec with a first line `n_words dim`",
+        )
+    if data.size < _HEADER.size:
+        raise _truncated(path, data.size, _HEADER.size)
+    fields = _HEADER.unpack(data[: _HEADER.size].tobytes())
+    version, dim, n_entries, n_words = fields[1], fields[2], fields[15], fields[16]
+    if version not in _VERSIONS:
+        raise InputError("unknown version of the fastText format", where=path, got=version, wanted=_VERSIONS)
+    if dim < 1 or not 1 <= n_words <= n_entries:
+        raise InputError(
+            "the header is wrong", where=path, got=f"{n_words} of {n_entries} entries are words, dim {dim}"
+        )
+    if _HEADER.size + 10 * n_entries > data.size:
+        raise _truncated(path, data.size, "a whole dictionary")
+    return fields
 
 
 def open_fasttext(path: str | os.PathLike[str]) -> FastTextVectors:
@@ -282,18 +343,10 @@ def open_fasttext(path: str | os.PathLike[str]) -> FastTextVectors:
     """
     path = existing_file(path)
     data = np.memmap(path, np.uint8, mode="r")
-    if data.size < 4 or int(data[:4].view("<i4")[0]) != _MAGIC:
-        raise InputError(
-            "not a fastText model", where=path, wanted="a .bin file written by fastText's save_model"
-        )
-    if data.size < _HEADER.size:
-        raise _truncated(path, data.size, _HEADER.size)
-    fields = _HEADER.unpack(data[: _HEADER.size].tobytes())
+    fields = _header(data, path)
     version, dim, model = fields[1], fields[2], fields[9]
     min_n, max_n = fields[11], fields[12]
     n_entries, n_words, pruned = fields[15], fields[16], fields[19]
-    if version not in _VERSIONS:
-        raise InputError("unknown version of the fastText format", where=path, got=version, wanted=_VERSIONS)
     if version == 11 and model == _SUPERVISED:
         max_n = 0  # such models were trained without character n-grams
     starts, lengths, counts = _scan_dictionary(data, _HEADER.size, n_entries)
@@ -307,12 +360,6 @@ def open_fasttext(path: str | os.PathLike[str]) -> FastTextVectors:
             "a quantised fastText model does not hold exact vectors", where=path, hint="Use the .bin model"
         )
     n_rows, n_cols = struct.unpack("<2q", data[at + 1 : at + 17].tobytes())
-    end = at + 17 + 4 * n_rows * n_cols
-    if data.size < end + 17:
-        raise _truncated(path, data.size, end + 17)
-    n_out, out_cols = struct.unpack("<2q", data[end + 1 : end + 17].tobytes())
-    if not data[end] and data.size < end + 17 + 4 * n_out * out_cols:
-        raise _truncated(path, data.size, end + 17 + 4 * n_out * out_cols)
     if n_cols != dim or n_rows < n_words + (max_n > 0):
         raise InputError(
             "the matrix does not fit the header",
@@ -320,6 +367,12 @@ def open_fasttext(path: str | os.PathLike[str]) -> FastTextVectors:
             got=f"{n_rows} x {n_cols}",
             wanted=f"... x {dim}",
         )
+    end = at + 17 + 4 * n_rows * n_cols
+    if data.size < end + 17:
+        raise _truncated(path, data.size, end + 17)
+    n_out, out_cols = struct.unpack("<2q", data[end + 1 : end + 17].tobytes())
+    if not data[end] and data.size < end + 17 + 4 * n_out * out_cols:
+        raise _truncated(path, data.size, end + 17 + 4 * n_out * out_cols)
     matrix = np.ndarray((n_rows, n_cols), "<f4", buffer=data, offset=at + 17)
     return FastTextVectors(
         path,

@@ -13,7 +13,7 @@ from align.errors import UsageError
 
 Retrieval = Literal["auto", "csls", "nn", "isf", "invnn"]
 Protocol = Literal["muse", "vecmap", "xling", "fasttext"]
-VectorFormat = Literal["npz", "vec", "none"]
+VectorFormat = Literal["npz", "vec", "bin", "safetensors", "none"]
 Seeds = Literal["identical", "numerals", "cognates"]
 AlignModel = Literal["hmm", "hmm-independent", "diagonal", "ibm1"]
 Tokenize = Literal["words", "whitespace"]
@@ -47,6 +47,9 @@ class MapOptions:
     lexicon: Path | None = option(None, "Training lexicon, source<TAB>target.", group="Material")
     src_limit: int = option(200_000, "Source words that are read, from the top.", group="Material")
     tgt_limit: int = option(200_000, "Target words that are read, from the top.", group="Material")
+    lower: bool = option(
+        False, "Lower-case the words of the vectors; the first of several spellings counts.", group="Material"
+    )
 
     method: str = option(
         "auto", "How the spaces are aligned; `vocab-transfer methods` names all.", group="Method"
@@ -83,6 +86,9 @@ class InduceOptions:
     map: Path | None = option(None, "A map that `align` wrote, instead of --method.", group="Material")
     src_limit: int = option(200_000, "Source words that are read, from the top.", group="Material")
     tgt_limit: int = option(200_000, "Target words that are read, from the top.", group="Material")
+    lower: bool = option(
+        False, "Lower-case the words of the vectors; the first of several spellings counts.", group="Material"
+    )
 
     method: str = option(
         "auto",

@@ -1,10 +1,12 @@
-"""Reading word vectors from text: blocks of bytes, numbers parsed by a numba kernel."""
+"""Word vectors in text, read in blocks of bytes whose numbers a numba kernel parses."""
 
 from __future__ import annotations
 
-import gzip
-import os
+import contextlib
+import itertools
 import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
@@ -13,8 +15,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
+from align.textfiles import DamagedFile, open_binary
+from align.vector_intake import Intake, VectorSize
+from align.vectors import WordVectors
 
 _BLOCK_BYTES = 1 << 24
+_MAX_LINE_BYTES = 1 << 26
+_SAMPLE_BYTES = 1 << 18
+_MAX_DIM = 1 << 20
+_N_LINES = 16  # whose width counts where there is no header
 _POWERS = np.array(
     [float(f"1e{i}") for i in range(23)]
 )  # exactly representable, so one multiplication or division rounds once
@@ -130,101 +139,176 @@ def _is_number(column: bytes) -> bool:
     return True
 
 
-def read_text_vectors(path: Path, *, limit: int | None = None) -> tuple[list[str], NDArray[np.float32]]:
-    """Words and matrix of a ``.vec`` or GloVe text file, gzipped or not.
+def text_size(path: Path) -> VectorSize:
+    """Rows and width: from the header, else estimated from the length of the first lines.
+
+    Raises
+    ------
+    InputError
+        If the first lines are not word vectors, or a compressed file is damaged.
+    """
+    n_bytes, packed = path.stat().st_size, path.name.lower().endswith((".gz", ".zst"))
+    with _opened(path) as file:
+        header, n_rows, dim, rest = _start(file, path)
+        if header:
+            return VectorSize(n_rows if packed else min(n_rows, n_bytes // (2 * dim + 1) + 1), dim)
+        sample = rest + file.read(max(0, _SAMPLE_BYTES - len(rest)))
+    if packed:  # the rest is taken to pack as well as the sample
+        n_bytes = n_bytes * len(sample) // len(zlib.compress(sample))
+    if len(sample) < _SAMPLE_BYTES:
+        return VectorSize(sample.count(b"\n") + 1, dim)
+    return VectorSize(int(n_bytes * max(1, sample.count(b"\n")) / len(sample)) + 1, dim)
+
+
+@contextlib.contextmanager
+def _opened(path: Path) -> Iterator[BinaryIO]:
+    try:
+        with open_binary(path) as file:
+            yield file
+    except DamagedFile as error:
+        raise InputError("the compressed file is damaged or cut off", where=path, got=error) from error
+
+
+def _start(file: BinaryIO, path: Path) -> tuple[bool, int, int, bytes]:
+    """Whether there is a header, its number of rows, the width, and what was read beyond the header."""
+    first = file.readline(_MAX_LINE_BYTES).removeprefix(b"\xef\xbb\xbf")
+    columns = first.split()
+    if len(columns) == 2 and all(c.isdigit() and len(c) < 16 for c in columns):
+        n_rows, dim = int(columns[0]), int(columns[1])
+        if not (n_rows and 0 < dim <= _MAX_DIM):
+            raise InputError("the header is wrong", where=f"{path}:1", got=first.decode().strip())
+        return True, n_rows, dim, b""
+    lines = [first, *(file.readline(_MAX_LINE_BYTES) for _ in range(_N_LINES - 1))]
+    widths = Counter(width for line in lines if (width := _n_numbers(line)))
+    if not widths:
+        raise InputError(
+            "not a file of word vectors", where=f"{path}:1", got=f"{len(columns)} columns", wanted=">= 2"
+        )
+    return False, 0, widths.most_common(1)[0][0], b"".join(lines)
+
+
+def _n_numbers(line: bytes) -> int:
+    """Numbers at the end of a line, the first column aside; what is no number may be part of the word."""
+    numbers = itertools.takewhile(_is_number, reversed(line.split()[1:]))
+    return sum(1 for _ in numbers)
+
+
+def read_text_vectors(path: Path, intake: Intake) -> NDArray[np.float32]:
+    """Read a ``.vec`` or GloVe text file, compressed or not; ``intake`` says which rows are kept.
 
     Parameters
     ----------
     path : Path
         UTF-8, one word a line with its numbers, columns separated by spaces or tabs. The first line may be a
-        header ``n_words dim``.
-    limit : int, optional
-        Stop after so many rows.
+        header ``n_words dim``; without one the commonest width among the first lines counts. The numbers are
+        the last ``dim`` columns, so that words may hold spaces; blank lines are passed over.
 
     Returns
     -------
-    words : list of str
-        As they stand, repetitions included.
-    matrix : ndarray of float32, shape (len(words), dim)
+    ndarray of float32, shape (len(intake.words), dim)
 
     Raises
     ------
     InputError
-        With file and line: wrong number of columns, not a number, NaN or infinity, not UTF-8, a header that
-        the rows contradict, no rows.
+        A header that the rows contradict, a damaged compressed file; with ``intake.strict`` also, with file
+        and line, a wrong number of columns, what is not a number, NaN or infinity, a word that is not UTF-8.
 
     Notes
     -----
-    One pass in blocks of 16 MiB; memory is that of the result.
+    One pass in blocks of 16 MiB, up to the last word that is wanted; memory is that of the result.
     """
-    opener = gzip.open if path.name.endswith(".gz") else open
-    try:
-        with opener(path, "rb") as file:
-            return _read(file, path, limit)  # type: ignore[arg-type]
-    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError("the gzip file is damaged or cut off", where=path, got=error) from error
+    with _opened(path) as file:
+        header, n_rows, dim, rest = _start(file, path)
+        return _read(file, path, intake, n_rows if header else None, dim, rest)
 
 
-def _read(file: BinaryIO, path: Path, limit: int | None) -> tuple[list[str], NDArray[np.float32]]:
-    first = file.readline().removeprefix(b"\xef\xbb\xbf")
-    columns = first.split()
-    header = len(columns) == 2 and all(c.isdigit() for c in columns)
-    if header:
-        n_rows, dim, rest, line_no = int(columns[0]), int(columns[1]), b"", 2
-        if dim < 1:
-            raise InputError("the header is wrong", where=f"{path}:1", got=first.decode().strip())
-    else:
-        n_rows, dim, rest, line_no = None, len(columns) - 1, first, 1
-        if dim < 1:
-            raise InputError(
-                "not a file of word vectors", where=f"{path}:1", got=f"{len(columns)} columns", wanted=">= 2"
-            )
-    wanted = limit if n_rows is None else n_rows if limit is None else min(n_rows, limit)
-    plain_bound = os.fstat(file.fileno()).st_size // (2 * dim + 1) + 1  # a number needs two bytes at least
-    capacity = min(plain_bound, 1 << 16 if wanted is None else wanted + 1)
-    matrix, words, n = np.empty((capacity, dim), np.float32), [], 0
-    while limit is None or n < limit:
+def _read(
+    file: BinaryIO, path: Path, intake: Intake, n_rows: int | None, dim: int, rest: bytes
+) -> NDArray[np.float32]:
+    plain_bound = path.stat().st_size // (2 * dim + 1) + 1  # a number needs two bytes at least
+    wanted = min(1 << 16 if n_rows is None else n_rows, intake.limit or 1 << 62)
+    matrix = np.empty((max(1, min(plain_bound, wanted)), dim), np.float32)
+    line_no, n_lines = 1 if n_rows is None else 2, 0
+    while not intake.full:
         block = file.read(_BLOCK_BYTES)
         text = rest + block
         if not text:
             break
         cut = text.rfind(b"\n") + 1 if block else len(text)
         if block and not cut:
+            if len(text) > _MAX_LINE_BYTES:
+                raise InputError("a line of more than 64 MiB", where=f"{path}:{line_no}")
             rest = text
             continue
         text, rest = (text[:cut], text[cut:]) if block else (text + b"\n" * (text[-1:] != b"\n"), b"")
         data = np.frombuffer(text, np.uint8)
-        ends = np.flatnonzero(data == 10) + 1
-        if limit is not None:
-            ends = ends[: limit - n]
-        starts = np.concatenate([np.zeros(1, np.int64), ends])
-        if n + len(ends) > len(matrix):
-            bigger = np.empty((max(2 * len(matrix), n + len(ends)), dim), np.float32)
-            bigger[:n] = matrix[:n]
-            matrix = bigger
-        stops = np.empty(len(ends), np.int64)
-        rows = matrix[n : n + len(ends)]
-        _parse_lines(data, starts, _POWERS, rows, stops)
-        for i, (start, stop) in enumerate(zip(starts[:-1].tolist(), stops.tolist(), strict=True)):
-            word = text[start:stop]
-            if stop < 0:
-                word, rows[i] = _parse_line(text[start : ends[i]], dim, f"{path}:{line_no + i}")
-            try:
-                words.append(word.decode("utf-8"))
-            except UnicodeDecodeError as error:
-                raise InputError("the word is not UTF-8", where=f"{path}:{line_no + i}", got=word) from error
-        n += len(ends)
-        line_no += len(ends)
-        if not block:
-            break
-    if n == 0:
-        raise InputError("the file holds no vectors", where=path)
-    if n_rows is not None and n != min(n_rows, limit or n_rows):
+        bounds = np.concatenate([np.zeros(1, np.int64), np.flatnonzero(data == 10) + 1])
+        while len(bounds) > 1 and not intake.full:
+            taken, room = len(intake.words), intake.room
+            some = bounds if room is None else bounds[: room + 1]
+            n = len(some) - 1
+            if taken + n > len(matrix):
+                bigger = np.empty((max(2 * len(matrix), taken + n), dim), np.float32)
+                bigger[:taken] = matrix[:taken]
+                matrix = bigger
+            rows = matrix[taken : taken + n]
+            words, places = _parse(text, data, some, rows, intake, line_no)
+            kept = intake.take(words, places)
+            if len(kept) < n:
+                rows[: len(kept)] = rows[kept]
+            n_lines += len(words)
+            line_no += n
+            bounds = bounds[n:]
+    if n_rows is not None and n_lines not in (0, n_rows) and not intake.full:
         raise InputError(
             "the header contradicts the file",
             where=f"{path}:1",
-            got=f"{n} rows",
+            got=f"{n_lines} rows",
             wanted=f"{n_rows} rows",
             hint="The file may be cut off; correct the header if it is whole",
         )
-    return words, matrix[:n]
+    return matrix[: len(intake.words)]
+
+
+def _parse(
+    text: bytes,
+    data: NDArray[np.uint8],
+    bounds: NDArray[np.int64],
+    rows: NDArray[np.float32],
+    intake: Intake,
+    line_no: int,
+) -> tuple[list[bytes | None], Sequence[int]]:
+    """Words of the lines between `bounds`, None for a malformed one, and line numbers; fills `rows`."""
+    stops = np.empty(len(bounds) - 1, np.int64)
+    _parse_lines(data, bounds, _POWERS, rows, stops)
+    words: list[bytes | None] = []
+    blank = []
+    for i, (start, stop) in enumerate(zip(bounds[:-1].tolist(), stops.tolist(), strict=True)):
+        if stop >= 0:
+            words.append(text[start:stop])
+            continue
+        line = text[start : bounds[i + 1]]
+        if not line.strip():
+            blank.append(i)
+            continue
+        try:
+            word, rows[i] = _parse_line(line, rows.shape[1], f"{intake.path}:{line_no + i}")
+            words.append(word)
+        except InputError as error:
+            intake.malformed(error)
+            words.append(None)
+    places: Sequence[int] = range(line_no, line_no + len(stops))
+    if blank:
+        full = np.delete(np.arange(len(stops)), blank)
+        rows[: len(full)] = rows[full]
+        places = (line_no + full).tolist()
+    return words, places
+
+
+def write_text(vectors: WordVectors, path: Path) -> None:
+    """Write text with a header, nine digits a number, which is float32 exactly."""
+    row_format = " ".join(["%.9g"] * vectors.dim)
+    with path.open("w", encoding="utf-8", newline="\n") as out:
+        out.write(f"{len(vectors)} {vectors.dim}\n")
+        for word, row in zip(vectors.words, vectors.matrix, strict=True):
+            out.write(f"{word} {row_format % tuple(row.tolist())}\n")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import os
-import warnings
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,8 +12,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from align.errors import InputError, OutputError
-from align.textfiles import read_lines
+from align.errors import InputError, UsageError
+from align.memory import require_bytes
+from align.place import new_file
+from align.textfiles import read_lines as read_lines
+from align.vector_intake import Intake
+
+_BLOCK = 1 << 15  # rows that are checked at once
 
 
 class Vectors(Protocol):
@@ -80,9 +83,11 @@ class WordVectors:
             raise InputError("words and rows differ in number", got=self.matrix.shape, wanted=f"({n}, dim)")
         if self.counts is not None and self.counts.shape != (n,):
             raise InputError("words and counts differ in number", got=self.counts.shape, wanted=(n,))
-        finite = np.isfinite(self.matrix).all(axis=1)
-        if not finite.all():
-            raise InputError("a vector holds NaN or infinity", got=repr(self.words[int(np.argmin(finite))]))
+        for start in range(0, n, _BLOCK):
+            finite = np.isfinite(self.matrix[start : start + _BLOCK]).all(axis=1)
+            if not finite.all():
+                word = self.words[start + int(np.argmin(finite))]
+                raise InputError("a vector holds NaN or infinity", got=repr(word))
         if len(self.index) != n:
             raise InputError(
                 "a word occurs twice", got=f"{n - len(self.index)} repetitions", wanted="distinct"
@@ -135,17 +140,28 @@ class WordVectors:
         return WordVectors(self.words[:limit], self.matrix[:limit], counts, self.subword)
 
 
-def read_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> Vectors:
-    """Read word vectors; the file's name says its kind.
+def read_vectors(
+    path: str | os.PathLike[str], *, limit: int | None = None, lower: bool = False, strict: bool = False
+) -> Vectors:
+    """Read word vectors; the file's name, and for ``.bin`` its first bytes, say its kind.
 
     Parameters
     ----------
     path : path
-        ``.vec``, ``.txt`` (with or without a ``words dim`` header; also ``.gz``): text, one word a line;
-        ``.bin``: a fastText model, memory-mapped; ``.npz``: arrays ``words``, ``matrix`` and, optionally,
-        ``counts``; ``.npy``: the matrix, with the words in a ``.words`` file of the same stem, one a line.
+        ``.vec``, ``.txt`` (also ``.gz``, ``.zst``): text, one word a line, with or without a header
+        ``n_words dim``; ``.bin``: a fastText model, memory-mapped, or word2vec's binary format; ``.npz``:
+        arrays ``words``, ``matrix`` and, optionally, ``counts``; ``.npy``: the matrix, memory-mapped, with
+        the words in a ``.words`` file of the same stem, one a line; ``.safetensors``: see
+        :func:`align.safetensors_vectors.read_safetensors`, memory-mapped.
     limit : int, optional
-        Keep the first ``limit`` words. For ``.bin`` the result is then a table in memory.
+        Keep the first ``limit`` distinct words and read no further. For a fastText model the result is then a
+        table in memory.
+    lower : bool
+        Lower-case the words (``str.lower``); of several spellings the first, by convention the most frequent,
+        is kept, as MUSE does. A fastText model then becomes a table.
+    strict : bool
+        Raise for the first malformed row of a text file and the first word that is not UTF-8, instead of
+        leaving them out; a fastText model is read as it is.
 
     Returns
     -------
@@ -154,64 +170,174 @@ def read_vectors(path: str | os.PathLike[str], *, limit: int | None = None) -> V
     Raises
     ------
     InputError
-        For a missing, empty or malformed file; text files with file and line.
+        For a missing, empty, damaged or cut-off file, with its line or byte; for vectors with NaN or infinity
+        in files other than text; for a table that would exceed the memory that is available.
+    UsageError
+        For a limit below 1.
 
     Warns
     -----
     UserWarning
-        Once, if words were repeated: the first row of each is kept.
+        Once, with counts: malformed rows and words that are not UTF-8, left out; repeated words and
+        spellings, of which the first is kept; vectors of zeros.
     """
+    if limit is not None and limit < 1:
+        raise UsageError("limit", got=limit, wanted="a positive number")
     path = existing_file(path)
-    name = path.name.lower()
-    if name.endswith((".bin", ".ftz")):
+    kind = _kind(path)
+    require_bytes(
+        _size(path, kind, n_words=limit, whole=lower),
+        where=path,
+        hint="Read the first words only: `limit` (on the command line --src-limit, --tgt-limit)",
+    )
+    if kind == "fasttext":
         from align.fasttext_vectors import open_fasttext
 
         model = open_fasttext(path)
-        return model if limit is None else model.table(limit)
-    if name.endswith((".vec", ".txt", ".vec.gz", ".txt.gz")):
+        return model if limit is None and not lower else model.table(limit, lower=lower)
+    intake = Intake(path, limit, lower, strict)
+    counts = None
+    if kind == "text":
         from align.text_vectors import read_text_vectors
 
-        words, matrix = read_text_vectors(path, limit=limit)
-        return _distinct(words, matrix, None, path)
-    if name.endswith(".npz"):
-        return _distinct(*_read_npz(path, limit), path)
-    if name.endswith(".npy"):
-        matrix = _load_array(path)
-        words = read_lines(path.with_suffix(".words"))
-        if matrix.ndim != 2 or len(matrix) != len(words):
-            raise InputError(
-                "words and rows differ in number", where=path, got=matrix.shape, wanted=f"({len(words)}, dim)"
+        matrix = read_text_vectors(path, intake)
+    elif kind == "word2vec":
+        from align.word2vec_vectors import read_word2vec
+
+        matrix = read_word2vec(path, intake)
+    elif kind == "npz":
+        from align.array_vectors import read_npz
+
+        matrix, counts = read_npz(path, intake)
+    elif kind == "npy":
+        from align.array_vectors import read_npy
+
+        matrix, counts = read_npy(path, intake)
+    else:
+        from align.safetensors_vectors import read_safetensors
+
+        matrix, counts = read_safetensors(path, intake)
+    intake.report(n_zero=int(np.count_nonzero(~matrix.any(axis=1))))
+    try:
+        return WordVectors(tuple(intake.words), matrix, counts)
+    except InputError as error:
+        raise InputError(error.what, got=error.got, wanted=error.wanted, where=path) from error
+
+
+def write_vectors(vectors: WordVectors, path: str | os.PathLike[str], *, overwrite: bool = False) -> None:
+    """Write words and vectors whole or not at all; reading them again gives the same float32 values.
+
+    Parameters
+    ----------
+    path : path
+        ``.npz``, ``.safetensors``: words, matrix and counts. ``.npy`` with a ``.words`` file, ``.bin``
+        (word2vec) and ``.vec``, ``.txt`` (text with header): words and matrix.
+    overwrite : bool
+        Replace an existing file.
+
+    Raises
+    ------
+    UsageError
+        For another suffix.
+    InputError
+        If a word cannot be expressed: spaces and line breaks in ``.vec``, ``.txt`` and ``.bin``, line breaks
+        in ``.words``, what is not Unicode anywhere.
+    OutputError
+        If the file exists and `overwrite` is off, or it cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    forbidden = {".vec": " \t\r\n", ".txt": " \t\r\n", ".bin": " \t\r\n", ".npy": "\r\n"}.get(suffix, "")
+    for word in vectors.words:
+        empty = not word and suffix in (".vec", ".txt", ".bin")
+        lone = any("\ud800" <= c <= "\udfff" for c in word) or (suffix == ".npz" and word.endswith("\0"))
+        if empty or lone or not set(word).isdisjoint(forbidden):
+            raise InputError(f"a {suffix} file cannot hold this word", got=repr(word), where=path)
+    with new_file(path, overwrite=overwrite) as partial:
+        if suffix in (".vec", ".txt"):
+            from align.text_vectors import write_text
+
+            write_text(vectors, partial)
+        elif suffix == ".bin":
+            from align.word2vec_vectors import write_word2vec
+
+            write_word2vec(vectors, partial)
+        elif suffix == ".npz":
+            from align.array_vectors import write_npz
+
+            write_npz(vectors, partial)
+        elif suffix == ".npy":
+            from align.array_vectors import write_npy, write_words
+
+            with new_file(path.with_suffix(".words"), overwrite=overwrite) as partial_words:
+                write_words(vectors, partial_words)
+                write_npy(vectors, partial)
+        elif suffix == ".safetensors":
+            from align.safetensors_vectors import write_safetensors
+
+            write_safetensors(vectors, partial)
+        else:
+            raise UsageError(
+                "unknown kind of vector file", got=suffix, wanted=".npz .safetensors .npy .bin .vec or .txt"
             )
-        return _distinct(words[:limit], matrix[:limit], None, path)
-    raise InputError(
-        "unknown kind of vector file",
-        where=path,
-        got=path.suffix or name,
-        wanted=".vec .txt .bin .npz or .npy",
-    )
 
 
-def write_vec(vectors: WordVectors, path: str | os.PathLike[str]) -> None:
-    """Write a ``.vec`` text file with header; reading it again gives the same float32 values.
+def estimate_bytes(path: str | os.PathLike[str], limit: int | None = None) -> int:
+    """Memory that :func:`read_vectors` would take, in bytes, from the header alone.
+
+    What stays on disk (a fastText model, float32 of ``.npy`` and ``.safetensors``) counts for its words only.
+    For text without a header the number of rows is estimated from the first 256 KiB.
 
     Raises
     ------
     InputError
-        If a word holds a space or a line break, which the format cannot express.
-    OutputError
-        If the file cannot be written.
+        As :func:`read_vectors`.
     """
-    for word in vectors.words:
-        if not word or not set(word).isdisjoint(" \t\r\n"):
-            raise InputError("a .vec file cannot hold this word", got=repr(word), wanted="no spaces inside")
-    row_format = " ".join(["%.9g"] * vectors.dim)
-    try:
-        with open(path, "w", encoding="utf-8", newline="\n") as out:
-            out.write(f"{len(vectors)} {vectors.dim}\n")
-            for word, row in zip(vectors.words, vectors.matrix, strict=True):
-                out.write(f"{word} {row_format % tuple(row.tolist())}\n")
-    except OSError as error:
-        raise OutputError("the vectors cannot be written", where=path, got=error.strerror) from error
+    path = existing_file(path)
+    return _size(path, _kind(path), n_words=limit)
+
+
+def _kind(path: Path) -> str:
+    name = path.name.lower()
+    if name.endswith((".bin", ".ftz")):
+        with path.open("rb") as file:
+            start = file.read(64)
+        head = start.split(b"\n", 1)[0].split()
+        return "word2vec" if len(head) == 2 and all(part.isdigit() for part in head) else "fasttext"
+    if any(name.endswith((f".vec{c}", f".txt{c}")) for c in ("", ".gz", ".zst")):
+        return "text"
+    kind = name.rpartition(".")[2]
+    if kind in ("npz", "npy", "safetensors"):
+        return kind
+    raise InputError(
+        "unknown kind of vector file",
+        where=path,
+        got=path.suffix or name,
+        wanted=".vec .txt .bin .npz .npy or .safetensors",
+        hint="Unpack it first" if kind in ("gz", "zst", "zip") else None,
+    )
+
+
+def _size(path: Path, kind: str, *, n_words: int | None, whole: bool = False) -> int:
+    if kind == "fasttext":
+        from align.fasttext_vectors import fasttext_size
+
+        return fasttext_size(path, whole=whole or n_words is not None).n_bytes(n_words)
+    if kind == "text":
+        from align.text_vectors import text_size
+
+        return text_size(path).n_bytes(n_words)
+    if kind == "word2vec":
+        from align.word2vec_vectors import word2vec_size
+
+        return word2vec_size(path).n_bytes(n_words)
+    if kind == "safetensors":
+        from align.safetensors_vectors import safetensors_size
+
+        return safetensors_size(path).n_bytes(n_words)
+    from align.array_vectors import npy_size, npz_size
+
+    return (npz_size if kind == "npz" else npy_size)(path).n_bytes(n_words)
 
 
 def existing_file(path: str | os.PathLike[str]) -> Path:
@@ -236,61 +362,3 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
 def as_bytes(string: str | bytes) -> bytes:
     """UTF-8 bytes of a string."""
     return string if isinstance(string, bytes) else string.encode("utf-8", "surrogatepass")
-
-
-def _load_array(path: Path) -> NDArray[np.float32]:
-    try:
-        return np.load(path, allow_pickle=False)
-    except (ValueError, EOFError, OSError) as error:
-        raise InputError("not a readable numpy file", where=path, got=error) from error
-
-
-def _read_npz(
-    path: Path, limit: int | None
-) -> tuple[list[str], NDArray[np.float32], NDArray[np.int64] | None]:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            missing = {"words", "matrix"} - set(arrays.files)
-            if missing:
-                raise InputError(
-                    "arrays are missing", where=path, got=sorted(arrays.files), wanted="words and matrix"
-                )
-            words, matrix = arrays["words"], arrays["matrix"]
-            counts = arrays["counts"][:limit] if "counts" in arrays.files else None
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(
-            "not a readable .npz file",
-            where=path,
-            got=error,
-            wanted="plain arrays: words as text, not objects",
-        ) from error
-    if words.dtype.kind not in "US" or words.ndim != 1 or matrix.ndim != 2 or len(words) != len(matrix):
-        raise InputError(
-            "words and matrix do not fit",
-            where=path,
-            got=f"words {words.dtype} {words.shape}, matrix {matrix.dtype} {matrix.shape}",
-            wanted="text (n,) and numbers (n, dim)",
-        )
-    names = words[:limit].tolist()
-    return [w if isinstance(w, str) else w.decode("utf-8") for w in names], matrix[:limit], counts
-
-
-def _distinct(
-    words: Sequence[str], matrix: NDArray[np.float32], counts: NDArray[np.int64] | None, path: Path
-) -> WordVectors:
-    """A table of the first row of every word, with one warning about the rows that were dropped."""
-    first: dict[str, int] = {}
-    for row, word in enumerate(words):
-        first.setdefault(word, row)
-    if len(first) < len(words):
-        warnings.warn(
-            f"{path}: {len(words) - len(first)} of {len(words)} rows repeat a word; the first is kept",
-            stacklevel=3,
-        )
-        rows = np.fromiter(first.values(), np.int64, len(first))
-        words, matrix = list(first), matrix[rows]
-        counts = None if counts is None else counts[rows]
-    try:
-        return WordVectors(tuple(words), matrix, counts)
-    except InputError as error:
-        raise InputError(error.what, got=error.got, wanted=error.wanted, where=path) from error

@@ -49,8 +49,8 @@ def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         place = check_place(out, overwrite=overwrite)
         started = time.perf_counter()
         _set_threads(options.threads)
-        src = _read(screen, options.src_vectors, options.src_limit)
-        tgt = _read(screen, options.tgt_vectors, options.tgt_limit)
+        src = _read(screen, options.src_vectors, options.src_limit, options.lower)
+        tgt = _read(screen, options.tgt_vectors, options.tgt_limit, options.lower)
         lexicon = None
         if options.lexicon is not None:
             lexicon = in_case_of(read_lexicon(options.lexicon), src, tgt)
@@ -125,11 +125,11 @@ def induce_lexicon(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     return induce
 
 
-def _read(screen: Screen, path: Path, limit: int) -> Vectors:
+def _read(screen: Screen, path: Path, limit: int, lower: bool) -> Vectors:
     from align.vectors import read_vectors
 
     screen.stage(f"reading {path.name}")
-    return read_vectors(path, limit=limit)
+    return read_vectors(path, limit=limit, lower=lower)
 
 
 def _set_threads(threads: int | None) -> None:

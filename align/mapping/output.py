@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Literal
-
-import numpy as np
 
 from align.mapping.bilingual import BilingualMap
+from align.options import VectorFormat
 from align.place import check_output, put_in_place, temporary_sibling
-from align.vectors import Vectors, WordVectors, write_vec
+from align.vectors import Vectors, WordVectors, write_vectors
 
-VectorFormat = Literal["npz", "vec", "none"]
+_BYTES_PER_NUMBER = {"npz": 4, "safetensors": 4, "bin": 4, "vec": 12, "none": 0}
 
 
 def check_place(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
@@ -39,8 +37,9 @@ def save_aligned(
 
     Parameters
     ----------
-    vectors : {"npz", "vec", "none"}
-        Arrays ``words``, ``matrix`` and ``counts`` (smaller, read at once), text for other tools, or nothing.
+    vectors : {"npz", "safetensors", "bin", "vec", "none"}
+        Arrays ``words``, ``matrix`` and ``counts`` (smaller, read at once), the same as tensors
+        (memory-mapped), word2vec's binary format or text for other tools, or nothing.
 
     Raises
     ------
@@ -49,18 +48,11 @@ def save_aligned(
     """
     out = check_place(out, overwrite=overwrite)
     tables = {"src": (src.table(), mapping.map_src), "tgt": (tgt.table(), mapping.map_tgt)}
-    bytes_per_number = {"npz": 4, "vec": 12, "none": 0}[vectors]
     n_numbers = sum(len(table) * mapping.dim for table, _ in tables.values())
-    with temporary_sibling(out, n_bytes=n_numbers * bytes_per_number) as folder:
+    with temporary_sibling(out, n_bytes=n_numbers * _BYTES_PER_NUMBER[vectors]) as folder:
         mapping.write(folder)
         for name, (table, apply) in tables.items() if vectors != "none" else ():
             mapped = WordVectors(table.words, apply(table.matrix), table.counts)
-            if vectors == "vec":
-                write_vec(mapped, folder / f"{name}.vec")
-            else:
-                arrays = {"words": np.array(mapped.words), "matrix": mapped.matrix}
-                if mapped.counts is not None:
-                    arrays["counts"] = mapped.counts
-                np.savez(folder / f"{name}.npz", allow_pickle=False, **arrays)
+            write_vectors(mapped, folder / f"{name}.{vectors}")
         put_in_place(folder, out, overwrite=overwrite)
     return out

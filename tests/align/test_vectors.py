@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from align.errors import InputError, OutputError, UsageError
 from align.fasttext_training import train_fasttext
 from align.fasttext_vectors import FastTextVectors, open_fasttext
-from align.text_vectors import _parse_line, read_text_vectors
-from align.vectors import WordVectors, read_vectors, write_vec
+from align.text_vectors import _parse_line
+from align.vectors import WordVectors, read_vectors, write_vectors
 
 WORDS = ("habari", "nyumba", "mtu")
 MATRIX = np.array([[0.5, -1.25, 3.0], [1e-7, 2.0, -0.001], [7.0, 8.0, 9.0]], np.float32)
@@ -52,18 +52,19 @@ def test_text_layouts_that_occur_in_the_wild(tmp_path):
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1, max_size=5))
 def test_numbers_are_parsed_as_python_parses_them(tmp_path_factory, numbers):
     folder = tmp_path_factory.mktemp("v")
-    forms = [f for x in numbers for f in (f"{x:.9g}", f"{x:.6f}", repr(x))]
+    forms = [f for x in [*numbers, 1.0] for f in (f"{x:.9g}", f"{x:.6f}", repr(x))]
     line = "word " + " ".join(forms)
-    matrix = read_text_vectors(write(folder / "v.txt", line + "\n"))[1]
+    header = f"1 {len(forms)}\n"
+    matrix = read_vectors(write(folder / "v.txt", header + line + "\n")).matrix
     expected = _parse_line(line.encode(), len(forms), "line")[1]
     np.testing.assert_array_max_ulp(matrix[0], expected, maxulp=1)
-    np.testing.assert_array_equal(matrix[0, ::3], np.array(numbers, np.float32))
+    np.testing.assert_array_equal(matrix[0, :-3:3], np.array(numbers, np.float32))
 
 
 def test_vec_round_trip_is_exact(tmp_path):
     matrix = np.random.default_rng(0).standard_normal((50, 7)).astype(np.float32) * np.float32(1e-3)
     vectors = WordVectors(tuple(f"w{i}" for i in range(50)), matrix)
-    write_vec(vectors, tmp_path / "v.vec")
+    write_vectors(vectors, tmp_path / "v.vec")
     again = read_vectors(tmp_path / "v.vec")
     assert again.words == vectors.words
     np.testing.assert_array_equal(again.matrix, matrix)
@@ -73,7 +74,7 @@ def test_many_blocks_give_the_same_as_one(tmp_path, monkeypatch):
     matrix = np.random.default_rng(1).standard_normal((300, 5)).astype(np.float32)
     words = tuple(f"w{i}" for i in range(300))
     path = tmp_path / "v.vec"
-    write_vec(WordVectors(words, matrix), path)
+    write_vectors(WordVectors(words, matrix), path)
     monkeypatch.setattr("align.text_vectors._BLOCK_BYTES", 70)
     np.testing.assert_array_equal(read_vectors(path).matrix, matrix)
     path.write_text(path.read_text().split("\n", 1)[1])
@@ -87,7 +88,7 @@ def test_many_blocks_give_the_same_as_one(tmp_path, monkeypatch):
     [
         ("3 3\na 1 2 3\nb 1 2\nc 1 2 3\n", ":3", "wrong number of columns"),
         ("a 1 2 3\nb 1 2 3 4\n", ":2", "wrong number of columns"),
-        ("a 1 2 3\n\nb 1 2 3\n", ":2", "wrong number of columns"),
+        ("a 1 2 3\n\nb 1 2\n", ":3", "wrong number of columns"),
         ("2 3\na 1 2 3\nb 1 nan 3\n", ":3", "NaN or infinity"),
         ("2 3\na 1 2 3\nb 1 -inf 3\n", ":3", "NaN or infinity"),
         ("2 3\na 1 2 3\nb 1 1e39 3\n", ":3", "NaN or infinity"),
@@ -105,9 +106,40 @@ def test_many_blocks_give_the_same_as_one(tmp_path, monkeypatch):
 def test_bad_text_names_file_and_line(tmp_path, text, where, what):
     path = write(tmp_path / "v.vec", text)
     with pytest.raises(InputError) as caught:
-        read_vectors(path)
+        read_vectors(path, strict=True)
     assert what in caught.value.message
     assert str(caught.value.where).endswith(where)
+
+
+def test_bad_rows_are_left_out_with_one_warning(tmp_path):
+    text = b"9 2\na 1 2\nb 1\nc x 2\n\nd 1 nan\n\xff 1 2\na 3 4\ne 0 0\nf 5 6 7\n5 1 2\n\t\n"
+    path = write(tmp_path / "v.vec", text)
+    with pytest.warns(UserWarning, match="malformed") as caught:
+        vectors = read_vectors(path)
+    assert vectors.words == ("a", "e", "5")
+    np.testing.assert_array_equal(vectors.matrix, [[1, 2], [0, 0], [1, 2]])
+    assert len(caught) == 1
+    message = str(caught[0].message)
+    assert "4 of 9 rows are malformed" in message
+    assert "v.vec:3: wrong number of columns" in message
+    assert "1 of 9 words are not UTF-8" in message
+    assert "v.vec:7" in message
+    assert "1 of 9 rows repeat a word" in message
+    assert "1 of 3 vectors are zero" in message
+
+
+def test_the_limit_counts_words_that_are_kept(tmp_path):
+    path = write(tmp_path / "v.txt", "a 1 2\nb x\na 3 4\nc 5 6\nd 7 8\n" + "e 1 2\n" * 5)
+    with pytest.warns(UserWarning, match="1 of 4 rows are malformed.*1 of 4 rows repeat"):
+        vectors = read_vectors(path, limit=2)
+    assert vectors.words == ("a", "c")
+    np.testing.assert_array_equal(vectors.matrix, [[1, 2], [5, 6]])
+
+
+def test_the_width_is_that_of_most_first_lines(tmp_path):
+    path = write(tmp_path / "v.txt", "a 1\nb 1 2\nc 1 2\n")
+    with pytest.warns(UserWarning, match="1 of 3 rows are malformed"):
+        assert read_vectors(path).words == ("b", "c")
 
 
 def test_cut_off_gzip(tmp_path):
@@ -168,10 +200,11 @@ def test_bad_npz_and_npy(tmp_path):
 
 
 def test_write_refuses_what_the_format_cannot_hold(tmp_path):
+    write(tmp_path / "v.vec", "a 1 2\n")
     with pytest.raises(InputError, match="cannot hold this word"):
-        write_vec(WordVectors(("a b",), np.ones((1, 2))), tmp_path / "v.vec")
+        write_vectors(WordVectors(("a b",), np.ones((1, 2))), tmp_path / "v.vec")
     with pytest.raises(OutputError):
-        write_vec(WordVectors(("a",), np.ones((1, 2))), tmp_path / "none" / "v.vec")
+        write_vectors(WordVectors(("a",), np.ones((1, 2))), tmp_path / "v.vec" / "v.vec")
 
 
 def test_unknown_strings_go_to_the_subwords():
@@ -344,6 +377,8 @@ def test_recorded_tables_open(shared_data):
     english = read_vectors(gensim / "EN.1-10.cbow1_wind5_hs0_neg10_size300_smpl1e-05.txt.gz")
     assert english.matrix.shape == (20, 300)
     with pytest.raises(InputError, match=r"fasttext\.vec\.gz:150: the word is not UTF-8"):
+        read_vectors(gensim / "pang_lee_polarity_fasttext.vec.gz", strict=True)
+    with pytest.warns(UserWarning, match="words are not UTF-8"):
         read_vectors(gensim / "pang_lee_polarity_fasttext.vec.gz")
     novels = read_vectors(shared_data / "vectors" / "novels" / "en.npz", limit=1000)
     assert novels.matrix.shape == (1000, 200)

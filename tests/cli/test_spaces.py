@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from align.mapping import BilingualMap
-from align.vectors import WordVectors, read_vectors, write_vec
+from align.vectors import WordVectors, read_vectors, write_vectors
 from tests.cli.conftest import Run
 
 Command = Callable[..., Run]
@@ -25,7 +25,7 @@ def spaces(cli: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> lis
     X = (rng.normal(size=(N, DIM)) * np.linspace(2, 0.5, DIM)).astype(np.float32)
     rotation, _ = np.linalg.qr(rng.normal(size=(DIM, DIM)))
     Y = (X @ rotation + 0.2 * rng.normal(size=X.shape)).astype(np.float32)
-    write_vec(WordVectors(tuple(f"s{i}" for i in range(N)), X), tmp_path / "src.vec")
+    write_vectors(WordVectors(tuple(f"s{i}" for i in range(N)), X), tmp_path / "src.vec")
     np.savez(tmp_path / "tgt.npz", words=np.array([f"t{i}" for i in range(N)]), matrix=Y)
     for name, rows in (("train", range(N_TRAIN)), ("test", range(N_TRAIN, N))):
         (tmp_path / f"{name}.tsv").write_text("".join(f"S{i}\tT{i}\n" for i in rows))
@@ -66,6 +66,34 @@ def test_a_lexicon_is_written_best_first(cli: Command, spaces: list[str], tmp_pa
     again = cli("induce", *spaces, *flags, "--out", "new.tsv")
     assert again.code == 3
     assert "already exists" in again.err
+
+
+@pytest.mark.parametrize("kind", ["vec", "bin", "safetensors"])
+def test_mapped_vectors_of_every_format(cli: Command, spaces: list[str], kind: str) -> None:
+    flags = ("--lexicon", "train.tsv", "--method", "procrustes", "--out", "map", "--vectors", kind)
+    run = cli("align", *spaces, *flags)
+    assert run.code == 0, run.err
+    src, mapping = read_vectors("src.vec").table(), BilingualMap.load("map")
+    mapped = read_vectors(f"map/src.{kind}")
+    assert mapped.words == src.words
+    np.testing.assert_allclose(mapped.table().matrix, mapping.map_src(src.matrix), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("lower", [True, False])
+def test_words_are_lower_cased_on_demand(
+    cli: Command, spaces: list[str], tmp_path: Path, lower: bool
+) -> None:
+    src = read_vectors("src.vec").table()
+    write_vectors(WordVectors(tuple(map(str.upper, src.words)), src.matrix), "upper.vec")
+    flags = ["--src-vectors", "upper.vec", *spaces[2:], "--lexicon", "train.tsv", "--method", "procrustes"]
+    flags += ["--lower"] if lower else []
+    (tmp_path / "words.txt").write_text("s3\nS3\n")
+    run = cli("induce", *flags, "--words", "words.txt", "--script", "none", "--out", "new.tsv")
+    assert run.code == 0, run.err
+    assert (tmp_path / "new.tsv").read_text().startswith("s3\tt3\t" if lower else "S3\tt3\t")
+    run = cli("align", *flags, "--out", "map")
+    assert run.code == 0, run.err
+    assert read_vectors("map/src.npz").words[3] == ("s3" if lower else "S3")
 
 
 def test_settings_and_steps_reach_the_method(cli: Command, spaces: list[str]) -> None:
