@@ -169,7 +169,7 @@ def prepare(
 
 
 _HOW_TO_GIVE: Mapping[Need, str] = {
-    "parallel": "pass --parallel FILE.src FILE.tgt",
+    "parallel": "pass --parallel FILE.src FILE.tgt, or --lexicon FILE",
     "vectors": "pass --src-vectors and --tgt-vectors, or --fetch vectors:cc, or text of both languages",
     "lexicon": "pass --lexicon FILE with one source<TAB>target pair a line",
     "text": "pass --corpus FILE",

@@ -61,7 +61,7 @@ def word_spans(lines: Sequence[str], *, tokenize: str = "words") -> Spans:
             found.append((at, at + len(word)))
             at += len(word)
         places.append(found)
-    return _spans(lines, places)
+    return spans_of(lines, places)
 
 
 def token_spans(vocabulary: Vocabulary, lines: Sequence[str]) -> tuple[Spans, NDArray[np.int64]]:
@@ -71,10 +71,11 @@ def token_spans(vocabulary: Vocabulary, lines: Sequence[str]) -> tuple[Spans, ND
     """
     encodings = vocabulary.tokenizer.encode_batch(list(lines), add_special_tokens=False)
     ids = np.fromiter((i for encoding in encodings for i in encoding.ids), dtype=np.int64)
-    return _spans(lines, [encoding.offsets for encoding in encodings]), ids
+    return spans_of(lines, [encoding.offsets for encoding in encodings]), ids
 
 
-def _spans(lines: Sequence[str], places: Sequence[Sequence[tuple[int, int]]]) -> Spans:
+def spans_of(lines: Sequence[str], places: Sequence[Sequence[tuple[int, int]]]) -> Spans:
+    """Spans given as places (start, stop) within each line."""
     counts = np.array([len(line) for line in places], dtype=np.int64)
     begins = np.cumsum([0, *(len(line) + 1 for line in lines)], dtype=np.int64)[:-1]
     local = np.array([place for line in places for place in line], dtype=np.int64).reshape(-1, 2)

@@ -394,4 +394,10 @@ def test_trans_tokenization_from_a_lexicon_alone(material: Material) -> None:
         vocab_size=420,
     )
     assert any("entries join 0 sentence pairs" in decision.value for decision in result.decisions)
-    assert (result.plan.origins == Origin.MIXED).sum() > 50
+    target = Vocabulary.of(result.tokenizer)
+    entries = [" " + line.split("\t")[1] for line in material.lexicon.read_text("utf-8").splitlines()]
+    said = {i for ids in target.encode(entries) for i in ids}
+    mixed = set(np.flatnonzero(result.plan.origins == Origin.MIXED).tolist())
+    assert len(said) > 50
+    assert mixed <= said
+    assert len(mixed) > 0.9 * len(said)
