@@ -22,6 +22,7 @@ CASES = {
         "time and memory of word alignment beside fast_align (--fast-align)",
     ),
     "induction": ("induction", "induced lexicons of three language pairs next to VecMap, MUSE and RCSLS"),
+    "text-induction": ("text_induction", "an English-Swahili lexicon from text, from vectors and from both"),
     "neighbors": ("neighbors_speed", "exact neighbours beside faiss and the bare matrix product"),
     "self-learning": ("self_learning_speed", "an iteration of self-learning beside VecMap's (--vecmap)"),
     "rcsls": ("rcsls_speed", "a step of RCSLS beside the dense one (--rcsls)"),

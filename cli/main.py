@@ -13,11 +13,12 @@ import typer
 
 from align import __version__
 from align.errors import UsageError
-from align.options import InduceOptions, MapOptions
+from align.options import InduceOptions, MapOptions, WordsOptions
 from cli.exit_codes import INTERRUPTED, exit_code, one_line
 from cli.flags import with_flags
 from cli.screen import Screen, print_json
 from cli.spaces import align_spaces, induce_lexicon
+from cli.words import align_words
 from vocab.options import TransferOptions
 
 app = typer.Typer(
@@ -100,6 +101,7 @@ def transfer(
 app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
 app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
 app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
+app.command()(with_flags(WordsOptions, align_words(lambda: _screen)))
 
 
 @app.command()
