@@ -72,7 +72,8 @@ def contextual_links(
     Notes
     -----
     Time: O(n_src n_tgt dim) a pair, and for ``match`` O(n**3). Memory: a few MB beside the arguments. The
-    result of a pair does not depend on the others, nor on the number of threads.
+    links of a pair do not depend on the others, nor on the number of threads (the weights of ``softmax`` may,
+    in their last digit).
     """
     if method not in METHODS:
         raise UsageError("unknown way of linking", got=method, wanted=", ".join(METHODS))
