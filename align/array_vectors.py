@@ -230,11 +230,11 @@ def mapped_rows(
 
 def write_npz(vectors: WordVectors, path: Path) -> None:
     """Write arrays ``words``, ``matrix`` and, where there are, ``counts``."""
-    arrays: dict[str, NDArray[Any]] = {"words": np.array(vectors.words), "matrix": vectors.matrix}
+    arrays: dict[str, Any] = {"words": np.array(vectors.words), "matrix": vectors.matrix}
     if vectors.counts is not None:
         arrays["counts"] = vectors.counts
     with path.open("wb") as out:
-        np.savez(out, allow_pickle=False, **arrays)
+        np.savez(out, **arrays)
 
 
 def write_npy(vectors: WordVectors, path: Path) -> None:

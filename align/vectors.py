@@ -247,12 +247,7 @@ def write_vectors(vectors: WordVectors, path: str | os.PathLike[str], *, overwri
     """
     path = Path(path)
     suffix = path.suffix.lower()
-    forbidden = {".vec": " \t\r\n", ".txt": " \t\r\n", ".bin": " \t\r\n", ".npy": "\r\n"}.get(suffix, "")
-    for word in vectors.words:
-        empty = not word and suffix in (".vec", ".txt", ".bin")
-        lone = any("\ud800" <= c <= "\udfff" for c in word) or (suffix == ".npz" and word.endswith("\0"))
-        if empty or lone or not set(word).isdisjoint(forbidden):
-            raise InputError(f"a {suffix} file cannot hold this word", got=repr(word), where=path)
+    check_words(vectors, suffix)
     with new_file(path, overwrite=overwrite) as partial:
         if suffix in (".vec", ".txt"):
             from align.text_vectors import write_text
@@ -279,6 +274,24 @@ def write_vectors(vectors: WordVectors, path: str | os.PathLike[str], *, overwri
         else:
             raise UsageError(
                 "unknown kind of vector file", got=suffix, wanted=".npz .safetensors .npy .bin .vec or .txt"
+            )
+
+
+def check_words(vectors: Vectors, suffix: str) -> None:
+    """Make sure, before any long work, that a file of this suffix can hold the words.
+
+    Raises
+    ------
+    InputError
+        See :func:`write_vectors`.
+    """
+    spaced = suffix in (".vec", ".txt", ".bin")
+    forbidden = " \t\r\n" if spaced else "\r\n" if suffix == ".npy" else ""
+    for word in vectors.words:
+        lost = any("\ud800" <= c <= "\udfff" for c in word) or (suffix == ".npz" and word.endswith("\0"))
+        if lost or (spaced and not word) or not set(word).isdisjoint(forbidden):
+            raise InputError(
+                f"a {suffix} file cannot hold this word", got=repr(word), hint="Write .safetensors or .npz"
             )
 
 

@@ -45,12 +45,15 @@ def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         from align.lexicon import in_case_of, read_lexicon
         from align.mapping.methods import fit, parse_settings, parse_steps
         from align.mapping.output import check_place, save_aligned
+        from align.vectors import check_words
 
         place = check_place(out, overwrite=overwrite)
         started = time.perf_counter()
         _set_threads(options.threads)
         src = _read(screen, options.src_vectors, options.src_limit, options.lower)
         tgt = _read(screen, options.tgt_vectors, options.tgt_limit, options.lower)
+        for space in (src, tgt) if options.vectors != "none" else ():
+            check_words(space, f".{options.vectors}")
         lexicon = None
         if options.lexicon is not None:
             lexicon = in_case_of(read_lexicon(options.lexicon), src, tgt)

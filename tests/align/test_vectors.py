@@ -136,6 +136,12 @@ def test_the_limit_counts_words_that_are_kept(tmp_path):
     np.testing.assert_array_equal(vectors.matrix, [[1, 2], [5, 6]])
 
 
+def test_a_file_of_bad_rows_alone_is_refused(tmp_path):
+    path = write(tmp_path / "v.vec", "2 3\na 1 2\nb 1 2\n")
+    with pytest.raises(InputError, match=r"no vectors \(got .*v\.vec:2: wrong number of columns"):
+        read_vectors(path)
+
+
 def test_the_width_is_that_of_most_first_lines(tmp_path):
     path = write(tmp_path / "v.txt", "a 1\nb 1 2\nc 1 2\n")
     with pytest.warns(UserWarning, match="1 of 3 rows are malformed"):

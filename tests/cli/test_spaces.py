@@ -79,6 +79,15 @@ def test_mapped_vectors_of_every_format(cli: Command, spaces: list[str], kind: s
     np.testing.assert_allclose(mapped.table().matrix, mapping.map_src(src.matrix), rtol=1e-5, atol=1e-6)
 
 
+def test_words_that_the_format_cannot_hold_are_found_first(cli: Command, spaces: list[str]) -> None:
+    src = read_vectors("src.vec").table()
+    write_vectors(WordVectors(("at the", *src.words[1:]), src.matrix), "src.npz")
+    flags = ("--src-vectors", "src.npz", *spaces[2:], "--lexicon", "no such file", "--out", "map")
+    run = cli("align", *flags, "--vectors", "vec")
+    assert run.code == 3
+    assert "cannot hold this word (got 'at the')" in " ".join(run.err.split())
+
+
 @pytest.mark.parametrize("lower", [True, False])
 def test_words_are_lower_cased_on_demand(
     cli: Command, spaces: list[str], tmp_path: Path, lower: bool
