@@ -17,18 +17,20 @@ _NEGLIGIBLE = 1e-6
 
 @nb.njit(cache=True)
 def exp_digamma(x: float) -> float:
-    """exp(psi(x)) for x > 0, to about 1e-9.
+    """exp(psi(x)) for x > 0, to about 3e-8.
 
-    The recurrence psi(x) = psi(x + 1) - 1 / x up to 6, then the series of exp(psi(z + 1/2)) in 1 / z, which
-    needs no logarithm.
+    The recurrence psi(x) = psi(x + 4) - 1 / x - ... - 1 / (x + 3), whose terms need but one division, then
+    the series of exp(psi(z + 1/2)) in 1 / z, which needs no logarithm.
     """
     shift = 0.0
-    while x < 6.0:
-        shift += 1.0 / x
-        x += 1.0
+    if x < 4.0:
+        p = x * (x + 3.0)
+        shift = (2.0 * x + 3.0) * (2.0 * p + 2.0) / (p * (p + 2.0))
+        x += 4.0
     z = x - 0.5
-    u = 1.0 / (z * z)
-    series = z + (1 / 24 - u * (37 / 5760 - u * (10313 / 2903040 - u * (5509121 / 1393459200)))) / z
+    r = 1.0 / z
+    u = r * r
+    series = z + r * (1 / 24 - u * (37 / 5760 - u * (10313 / 2903040 - u * (5509121 / 1393459200))))
     return series * math.exp(-shift) if shift > 0.0 else series
 
 
@@ -43,8 +45,8 @@ def maximize(
     pairs: PairTable,
     counts: NDArray[np.float32],
     prior: NDArray[np.float32],
+    totals: tuple[NDArray[np.float64], NDArray[np.float64]],
     *,
-    n_tgt_types: int,
     variational: bool,
 ) -> NDArray[np.float32]:
     """p(t | s) and p(s | t) of every row.
@@ -54,7 +56,9 @@ def maximize(
     counts : float32 array, shape (n_rows, 1) or (n_rows, 2)
         Expected counts, shared by the directions or one column each.
     prior : float32 array, shape (1, 1) or (n_rows, 2)
-        Dirichlet parameter of all rows, or of each row and direction.
+        Dirichlet parameter of all rows, or of each row and direction, which the result then overwrites.
+    totals : tuple of float64 arrays
+        Of :func:`dirichlet_totals`, for these counts and this prior.
     variational : bool
         The mean-field estimate exp(psi(c + a) - psi(sum)), which takes mass away from rare events, instead
         of the plain ratio (c + a) / sum.
@@ -62,17 +66,18 @@ def maximize(
     Returns
     -------
     float32 array, shape (n_rows, 2)
+        ``prior`` itself where it has this shape.
 
     Notes
     -----
     Sums run over the rows of a word, that is over the types it occurs with. Linear in the number of rows.
     """
-    table = np.empty((pairs.n_rows, 2), dtype=np.float32)
-    tgt_scale = _tgt_scale(pairs.tgt, counts, prior, n_tgt_types, variational)
+    table = prior if prior.shape == (pairs.n_rows, 2) else np.empty((pairs.n_rows, 2), dtype=np.float32)
+    src_scale, tgt_scale = (_scales(sums, variational) for sums in totals)
     # shares of equal work, many enough for any number of threads
     shares = np.searchsorted(pairs.indptr, np.linspace(0, pairs.n_rows, 65))
     shares[0], shares[-1] = 0, len(pairs.indptr) - 1
-    _fill_table(pairs.indptr, pairs.tgt, counts, prior, tgt_scale, variational, shares, table)
+    _fill_table(pairs.indptr, pairs.tgt, counts, prior, src_scale, tgt_scale, variational, shares, table)
     return table
 
 
@@ -80,8 +85,9 @@ def dirichlet_totals(
     pairs: PairTable, counts: NDArray[np.float32], prior: NDArray[np.float32], *, n_tgt_types: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Sum of counts and Dirichlet parameters over the rows of each source and of each target type."""
-    tgt_totals = np.zeros(n_tgt_types)
-    return _src_totals(pairs.indptr, counts, prior), _add_tgt_totals(pairs.tgt, counts, prior, tgt_totals)
+    totals = np.zeros(len(pairs.indptr) - 1), np.zeros(n_tgt_types)
+    _add_totals(pairs.indptr, pairs.tgt, counts, prior, *totals)
+    return totals
 
 
 def maximize_null(
@@ -112,44 +118,31 @@ def _inverse(total: float, variational: bool) -> float:
 
 
 @nb.njit(cache=True)
-def _src_totals(
-    indptr: NDArray[np.int64], counts: NDArray[np.float32], prior: NDArray[np.float32]
-) -> NDArray[np.float64]:
-    totals = np.zeros(len(indptr) - 1)
-    flat = len(prior) == 1
-    for s in range(len(totals)):
-        for row in range(indptr[s], indptr[s + 1]):
-            totals[s] += counts[row, 0] + (prior[0, 0] if flat else prior[row, 0])
-    return totals
-
-
-@nb.njit(cache=True)
-def _add_tgt_totals(
+def _add_totals(
+    indptr: NDArray[np.int64],
     tgt: NDArray[np.int32],
     counts: NDArray[np.float32],
     prior: NDArray[np.float32],
-    totals: NDArray[np.float64],
-) -> NDArray[np.float64]:
+    src_totals: NDArray[np.float64],
+    tgt_totals: NDArray[np.float64],
+) -> None:
     last = counts.shape[1] - 1
     flat = len(prior) == 1
-    for row in range(len(tgt)):
-        totals[tgt[row]] += counts[row, last] + (prior[0, 0] if flat else prior[row, 1])
-    return totals
+    for s in range(len(src_totals)):
+        total = 0.0
+        for row in range(indptr[s], indptr[s + 1]):
+            total += counts[row, 0] + (prior[0, 0] if flat else prior[row, 0])
+            tgt_totals[tgt[row]] += counts[row, last] + (prior[0, 0] if flat else prior[row, 1])
+        src_totals[s] = total
 
 
 @nb.njit(cache=True)
-def _tgt_scale(
-    tgt: NDArray[np.int32],
-    counts: NDArray[np.float32],
-    prior: NDArray[np.float32],
-    n_tgt_types: int,
-    variational: bool,
-) -> NDArray[np.float64]:
-    totals = _add_tgt_totals(tgt, counts, prior, np.zeros(n_tgt_types))
-    for t in range(n_tgt_types):
-        if totals[t] > 0.0:
-            totals[t] = _inverse(totals[t], variational)
-    return totals
+def _scales(totals: NDArray[np.float64], variational: bool) -> NDArray[np.float64]:
+    scales = np.zeros(len(totals))
+    for k in range(len(totals)):
+        if totals[k] > 0.0:
+            scales[k] = _inverse(totals[k], variational)
+    return scales
 
 
 @nb.njit(parallel=True, cache=True)
@@ -158,6 +151,7 @@ def _fill_table(
     tgt: NDArray[np.int32],
     counts: NDArray[np.float32],
     prior: NDArray[np.float32],
+    src_scale: NDArray[np.float64],
     tgt_scale: NDArray[np.float64],
     variational: bool,
     shares: NDArray[np.int64],
@@ -165,8 +159,9 @@ def _fill_table(
 ) -> None:
     for share in nb.prange(len(shares) - 1):
         _fill_rows(
-            indptr, tgt, counts, prior, tgt_scale, variational, shares[share], shares[share + 1], table
-        )
+            indptr, tgt, counts, prior, src_scale, tgt_scale, variational, shares[share], shares[share + 1],
+            table,
+        )  # fmt: skip
 
 
 @nb.njit(cache=True)
@@ -175,6 +170,7 @@ def _fill_rows(
     tgt: NDArray[np.int32],
     counts: NDArray[np.float32],
     prior: NDArray[np.float32],
+    src_scale: NDArray[np.float64],
     tgt_scale: NDArray[np.float64],
     variational: bool,
     start: int,
@@ -184,12 +180,8 @@ def _fill_rows(
     last = counts.shape[1] - 1
     flat = len(prior) == 1
     # most rows have next to no count, and the digamma function is what costs
-    of_nothing = _weight(prior[0, 0], variational)
+    of_nothing = _weight(prior[0, 0], variational) if flat else 0.0
     for s in range(start, stop):
-        total = 0.0
-        for row in range(indptr[s], indptr[s + 1]):
-            total += counts[row, 0] + (prior[0, 0] if flat else prior[row, 0])
-        scale = _inverse(total, variational) if total > 0.0 else 0.0
         for row in range(indptr[s], indptr[s + 1]):
             a, b = counts[row, 0], counts[row, last]
             if flat:
@@ -199,7 +191,7 @@ def _fill_rows(
                 a += prior[row, 0]
                 b += prior[row, 1]
             weight = of_nothing if flat and counts[row, 0] < _NEGLIGIBLE else _weight(a, variational)
-            table[row, 0] = weight * scale
+            table[row, 0] = weight * src_scale[s]
             if b != a:
                 weight = _weight(b, variational)
-            table[row, 1] = weight * tgt_scale[tgt[row]] if total > 0.0 else 0.0
+            table[row, 1] = weight * tgt_scale[tgt[row]] if src_scale[s] > 0.0 else 0.0

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from align.wordalign.bitext import Bitext
 from align.wordalign.classes import ClassPrior, WordClasses, frequencies, numbered
 from align.wordalign.expectation import Parameters
-from align.wordalign.maximization import maximize, maximize_null
+from align.wordalign.maximization import dirichlet_totals, maximize, maximize_null
 from align.wordalign.options import AlignOptions
 from align.wordalign.pairs import PairTable
 
@@ -71,14 +71,16 @@ class Stems:
         Time: linear in the rows. The tables of a product do not sum to 1; the HMM compares positions only.
         """
         own = 1.0 - self.weight * len(self.kinds)
-        table = parameters.table
-        _raise_to(table, np.float32(own))
         nulls = [parameters.null_tgt**own, parameters.null_src**own]
+        factors = []
         for kind in self.kinds:
             factor, null_factors = kind.factors(counts, (null_tgt, null_src), self.weight)
-            _multiply(table, kind.row_of, factor)
+            factors.append(factor)
             for null, of_stem in zip(nulls, null_factors, strict=True):
                 null *= of_stem
+        table = parameters.table
+        starts, ends = self.kinds
+        _multiply(table, np.float32(own), starts.row_of, factors[0], ends.row_of, factors[1])
         return Parameters(
             table,
             nulls[0].astype(np.float32),
@@ -132,13 +134,11 @@ class _Kind:
     ) -> tuple[NDArray[np.float32], list[NDArray[np.float32]]]:
         """Probabilities of the stems to the power of their weight: of every row of the stems, shape (n, 2),
         and given NULL of every target and source type of the words."""
-        n_columns = counts.shape[1]
-        own = np.empty((self.pairs.n_rows, n_columns), dtype=np.float32)
-        for column in range(n_columns):
-            own[:, column] = np.bincount(self.row_of, weights=counts[:, column], minlength=self.pairs.n_rows)
-        table = maximize(
-            self.pairs, own, self.prior(own), n_tgt_types=len(self.frequency[1]), variational=True
-        )
+        own = np.zeros((self.pairs.n_rows, counts.shape[1]), dtype=np.float32)
+        _add_rows(self.row_of, counts, own)
+        prior = self.prior(own)
+        totals = dirichlet_totals(self.pairs, own, prior, n_tgt_types=len(self.frequency[1]))
+        table = maximize(self.pairs, own, prior, totals, variational=True)
         given_null = []
         for of, null, frequency in zip((self.tgt, self.src), nulls, self.frequency[::-1], strict=True):
             stem_null = np.bincount(of, weights=null, minlength=len(frequency)).astype(np.float64)
@@ -194,17 +194,40 @@ def _raise_rows(table: NDArray[np.float32], power: np.float32) -> None:
         table[row, 1] **= power
 
 
+@nb.njit(cache=True)
+def _add_rows(row_of: NDArray[np.int32], counts: NDArray[np.float32], out: NDArray[np.float32]) -> None:
+    for row in range(len(row_of)):
+        for column in range(counts.shape[1]):
+            if counts[row, column] > 0.0:
+                out[row_of[row], column] += counts[row, column]
+
+
 @nb.njit(parallel=True, cache=True)
-def _multiply(table: NDArray[np.float32], row_of: NDArray[np.int32], factor: NDArray[np.float32]) -> None:
+def _multiply(
+    table: NDArray[np.float32],
+    own: np.float32,
+    row_of: NDArray[np.int32],
+    factor: NDArray[np.float32],
+    other_row_of: NDArray[np.int32],
+    other_factor: NDArray[np.float32],
+) -> None:
     for share in nb.prange(64):
         first, last = share * len(table) // 64, (share + 1) * len(table) // 64
-        _multiply_rows(table[first:last], row_of[first:last], factor)
+        _multiply_rows(
+            table[first:last], own, row_of[first:last], factor, other_row_of[first:last], other_factor
+        )
 
 
 @nb.njit(cache=True)
 def _multiply_rows(
-    table: NDArray[np.float32], row_of: NDArray[np.int32], factor: NDArray[np.float32]
+    table: NDArray[np.float32],
+    own: np.float32,
+    row_of: NDArray[np.int32],
+    factor: NDArray[np.float32],
+    other_row_of: NDArray[np.int32],
+    other_factor: NDArray[np.float32],
 ) -> None:
     for row in range(len(table)):
-        table[row, 0] *= factor[row_of[row], 0]
-        table[row, 1] *= factor[row_of[row], 1]
+        for column in range(2):
+            factors = factor[row_of[row], column] * other_factor[other_row_of[row], column]
+            table[row, column] = table[row, column] ** own * factors

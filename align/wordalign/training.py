@@ -107,15 +107,18 @@ def fit(
                 jumps = _tensions(jumps, expected, lengths, options)
         else:
             jumps = parameters.jumps
-        alphas = prior(expected.counts)
+        # one array of the size of the table, not three: first the old table, then the prior, then the new one
         del parameters
+        alphas = prior(expected.counts)
+        totals = dirichlet_totals(pairs, expected.counts, alphas, n_tgt_types=bitext.n_tgt_types)
         parameters = Parameters(
-            maximize(pairs, expected.counts, alphas, n_tgt_types=bitext.n_tgt_types, variational=variational),
+            maximize(pairs, expected.counts, alphas, totals, variational=variational),
             maximize_null(expected.null_tgt, occurs_tgt, options.alpha, variational=variational),
             maximize_null(expected.null_src, occurs_src, options.alpha, variational=variational),
             options.null_prob,
             jumps,
         )
+        del alphas
         converged = n_iter > 1 and all(
             abs(now - before) <= options.tol * abs(before)
             for now, before in zip(history[-1], history[-2], strict=True)
@@ -124,8 +127,7 @@ def fit(
             break
         if stems is not None:
             parameters = stems.join(parameters, expected.counts, expected.null_tgt, expected.null_src)
-        del expected, alphas
-    totals_src, totals_tgt = dirichlet_totals(pairs, expected.counts, alphas, n_tgt_types=bitext.n_tgt_types)
+        del expected
     null_totals = [
         float(np.sum(counts[occurs] + options.alpha))
         for counts, occurs in ((expected.null_tgt, occurs_tgt), (expected.null_src, occurs_src))
@@ -133,8 +135,7 @@ def fit(
     return Fit(
         parameters,
         expected.counts,
-        totals_src,
-        totals_tgt,
+        *totals,
         np.array(null_totals),
         tuple(history),
         n_iter,

@@ -137,7 +137,7 @@ def test_ibm1_posteriors():
 
 def test_exp_digamma():
     x = np.concatenate([np.logspace(-2, 5, 200), np.arange(1, 24) / 2])
-    np.testing.assert_allclose([exp_digamma(v) for v in x], np.exp(scipy.special.digamma(x)), rtol=1e-9)
+    np.testing.assert_allclose([exp_digamma(v) for v in x], np.exp(scipy.special.digamma(x)), rtol=3e-8)
 
 
 @pytest.mark.parametrize("n_columns", [1, 2])
@@ -149,14 +149,16 @@ def test_maximize_equals_its_formula(n_columns, variational, by_row):
     pairs = build_pairs(bitext, max_len=9)
     counts = rng.gamma(0.3, 5.0, (pairs.n_rows, n_columns)).astype(np.float32)
     prior = rng.random((pairs.n_rows, 2) if by_row else (1, 1)).astype(np.float32)
-    table = maximize(pairs, counts, prior, n_tgt_types=5, variational=variational)
-    parameters = np.broadcast_to(counts, (pairs.n_rows, 2)) + prior
+    totals = dirichlet_totals(pairs, counts, prior, n_tgt_types=5)
+    given_prior = prior.copy()
+    table = maximize(pairs, counts, prior, totals, variational=variational)
+    assert np.shares_memory(table, prior) == by_row
+    parameters = np.broadcast_to(counts, (pairs.n_rows, 2)) + given_prior
     weight = (lambda v: np.exp(scipy.special.digamma(v))) if variational else (lambda v: v)
     src = np.repeat(np.arange(5), np.diff(pairs.indptr))
     for column, given in ((0, src), (1, pairs.tgt)):
         total = np.bincount(given, weights=parameters[:, column], minlength=5)
-        summed = dirichlet_totals(pairs, counts, prior, n_tgt_types=5)[column]
-        np.testing.assert_allclose(summed, total, rtol=1e-6)
+        np.testing.assert_allclose(totals[column], total, rtol=1e-6)
         expected = weight(parameters[:, column]) / weight(total)[given]
         np.testing.assert_allclose(table[:, column], np.maximum(expected, 0), rtol=1e-5, atol=1e-18)
 
@@ -174,6 +176,7 @@ def test_class_prior_equals_its_formula():
     pairs = build_pairs(bitext, max_len=9)
     classes = WordClasses.of_words(src_words, tgt_words, lengths=(3, 4), endings=())
     counts = rng.random((pairs.n_rows, 2)).astype(np.float32)
+    counts[[0, 2, 5]], counts[3, 1] = 0, 0
     prior = ClassPrior(frequencies(bitext), pairs, classes, alpha=0.1, class_weight=20.0, form_weight=1.0)(
         counts
     )
