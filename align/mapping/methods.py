@@ -66,7 +66,7 @@ class Method:
         }
 
 
-_UNIT_CENTRE = ("unit", "centre")
+_UNIT, _UNIT_CENTRE = ("unit",), ("unit", "centre")
 _SELF_LEARNING = "Artetxe et al. 2018, ACL"
 
 METHODS: dict[str, Method] = {
@@ -135,6 +135,47 @@ METHODS: dict[str, Method] = {
         "rotation, refined on mutual neighbours alone",
         "Conneau et al. 2018 (supervised)",
         normalize=(),
+    ),
+    "rcsls": Method(
+        "rcsls:rcsls",
+        "descent on the relaxed CSLS loss, singular values held in 0 to 1",
+        "Joulin et al. 2018",
+        normalize=_UNIT,
+    ),
+    "rcsls-free": Method(
+        "rcsls:rcsls",
+        "the same without a constraint",
+        "Joulin et al. 2018",
+        normalize=_UNIT,
+        settings={"constraint": "none", "lr": 25.0},
+    ),
+    "contrastive": Method(
+        "contrastive:contrastive",
+        "translations above their hardest rivals, from 5,000 pairs or so",
+        "Li et al. 2022 (C1)",
+        normalize=_UNIT,
+    ),
+    "contrastive-1k": Method(
+        "contrastive:contrastive",
+        "the same from 1,000 pairs or so",
+        "Li et al. 2022 (C1)",
+        normalize=_UNIT,
+        settings={
+            "lr": 2.0,
+            "n_steps": 50,
+            "n_loops": 3,
+            "n_neg": 60,
+            "n_aug": 6000,
+            "max_rank": 20_000,
+            "decay": 1.0,
+            "train_on_added": True,
+        },
+    ),
+    "geomm": Method(
+        "geomm:geomm",
+        "rotations of both spaces and a metric between",
+        "Jawanpuria et al. 2019",
+        normalize=_UNIT,
     ),
     "mutual": Method(
         "refinement:mutual_refinement",

@@ -51,7 +51,14 @@ def _accuracy(spaces: tuple[WordVectors, WordVectors], mapping) -> float:  # typ
 
 
 # drawn from scratch, these need many more words and steps than a test has; each has tests of its own
-_SLOW = {"vecmap-unsupervised", "muse-adversarial", "wasserstein", "gromov-wasserstein"}
+_SLOW = {
+    "contrastive",
+    "contrastive-1k",
+    "vecmap-unsupervised",
+    "muse-adversarial",
+    "wasserstein",
+    "gromov-wasserstein",
+}
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - _SLOW))
