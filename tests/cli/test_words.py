@@ -19,17 +19,11 @@ from align import options as align_options
 from align.wordalign import Aligner, Links
 from align.wordalign.options import MODELS
 from align.wordalign.symmetrize import METHODS
-from cli import main
-from cli.flags import with_flags
-from cli.words import align_words
 from tests.cli.conftest import Run, run_command
 
 Command = Callable[..., Run]
 N_PAIRS, N_WORDS = 160, 30
 NAMES = {"table": "table", "save": "m.safetensors", "out": "links"}
-
-if not any(command.callback.__name__ == "words" for command in main.app.registered_commands):
-    main.app.command()(with_flags(align_options.WordsOptions, align_words(lambda: main._screen)))
 
 
 @pytest.fixture
