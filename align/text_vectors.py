@@ -225,13 +225,14 @@ def read_text_vectors(path: Path, intake: Intake) -> NDArray[np.float32]:
 def _read(
     file: BinaryIO, path: Path, intake: Intake, n_rows: int | None, dim: int, rest: bytes
 ) -> NDArray[np.float32]:
-    plain_bound = path.stat().st_size // (2 * dim + 1) + 1  # a number needs two bytes at least
-    wanted = min(1 << 16 if n_rows is None else n_rows, intake.limit or 1 << 62)
-    matrix = np.empty((max(1, min(plain_bound, wanted)), dim), np.float32)
+    n_bytes, n_read = path.stat().st_size, len(rest)
+    plain_bound = n_bytes // (2 * dim + 1) + 1  # a number needs two bytes at least
+    wanted = min(n_rows or 0, intake.limit or 1 << 62)
+    matrix = np.empty((min(plain_bound, wanted), dim), np.float32)
     line_no, n_lines = 1 if n_rows is None else 2, 0
     while not intake.full:
         block = file.read(_BLOCK_BYTES)
-        text = rest + block
+        text, n_read = rest + block, n_read + len(block)
         if not text:
             break
         cut = text.rfind(b"\n") + 1 if block else len(text)
@@ -248,7 +249,10 @@ def _read(
             some = bounds if room is None else bounds[: room + 1]
             n = len(some) - 1
             if taken + n > len(matrix):
-                bigger = np.empty((max(2 * len(matrix), taken + n), dim), np.float32)
+                whole = int(1.05 * (taken + n) * n_bytes / n_read)  # too few if it is compressed
+                if intake.limit is not None:
+                    whole = min(whole, intake.limit)
+                bigger = np.empty((max(whole, taken + n, 3 * taken // 2), dim), np.float32)
                 bigger[:taken] = matrix[:taken]
                 matrix = bigger
             rows = matrix[taken : taken + n]
