@@ -16,6 +16,7 @@ from align.normalize import unit
 
 _CHECK_EVERY = 10
 _GROMOV_STEPS = 5
+_REPORT_EVERY = 100
 
 Progress = Callable[[int, float], None]
 
@@ -176,14 +177,15 @@ def wasserstein_procrustes(
         As in :func:`align.mapping.adversarial.adversarial`.
     seed : int
     progress : callable, optional
-        Called with the epoch, from 1, and the mean inner product that the plans of its batches carried.
+        Called with every step of the initialisation, from 1, and ``|P K_X - K_Y P|``; then with every
+        hundredth batch and the last of an epoch, counted on, and the mean inner product of its plan.
 
     Returns
     -------
     BilingualMap
-        ``history`` is that mean for every epoch; ``converged`` and ``options`` are those of
-        :func:`~align.mapping.criterion.refine_and_judge`. After a KeyboardInterrupt the refined map of that
-        moment.
+        ``history`` is the mean inner product under the plans of every epoch; ``converged`` and ``options``
+        are those of :func:`~align.mapping.criterion.refine_and_judge`. After a KeyboardInterrupt the refined
+        map of that moment.
 
     Raises
     ------
@@ -207,20 +209,22 @@ def wasserstein_procrustes(
     W, interrupted = np.eye(X.shape[1]), False
     rng = np.random.default_rng(seed)
     try:
-        W = convex_initialisation(X[:size], Y[:size], reg=reg, n_steps=init_steps)
+        W = convex_initialisation(X[:size], Y[:size], reg=reg, n_steps=init_steps, progress=progress)
+        done = init_steps
         for epoch in range(1, n_epochs + 1):
             carried, steps = 0.0, max(1, n_steps // 4 ** (epoch - 1))
             n = min(batch_size * 2 ** (epoch - 1), len(X), len(Y), most_frequent)
-            for _ in range(steps):
+            for step in range(1, steps + 1):
                 x, y = (
                     rows[rng.permutation(min(most_frequent, len(rows)))[:n]].astype(np.float64)
                     for rows in (X, Y)
                 )
                 W, gain = _transport_step(x, y, W, lr / n, reg)
                 carried += gain / steps
+                if progress is not None and (step % _REPORT_EVERY == 0 or step == steps):
+                    progress(done + step, gain)
+            done += steps
             history.append(carried)
-            if progress is not None:
-                progress(epoch, carried)
     except KeyboardInterrupt:
         interrupted = True
     options = {**numbers, "most_frequent": most_frequent, "init_size": size, "init_steps": init_steps}
