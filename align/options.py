@@ -176,6 +176,11 @@ class WordsOptions:
         group="Model",
     )
     n_iter: int = option(5, "Iterations.", group="Model")
+    null_prob: float | None = option(
+        None,
+        "Prior probability of no link; 0.02, or 0.2 where a rule joins the links of independent directions.",
+        group="Model",
+    )
     symmetrize: Symmetrize = option(
         "soft", "From two directions to one: a rule on links, or the mean posterior (soft).", group="Model"
     )
@@ -217,6 +222,8 @@ class WordsOptions:
                 raise UsageError(f"--{name.replace('_', '-')}", got=value, wanted="1 or more")
         if min(self.columns) < 1:
             raise UsageError("--columns", got=self.columns, wanted="numbers from 1")
+        if self.null_prob is not None and not 0 < self.null_prob < 1:
+            raise UsageError("--null-prob", got=self.null_prob, wanted="between 0 and 1")
         if not 0 <= self.threshold < 1:
             raise UsageError("--threshold", got=self.threshold, wanted="from 0 to below 1")
         if not (self.prior_weight >= 0 and self.prior_weight < float("inf")):

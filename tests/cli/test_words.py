@@ -9,15 +9,17 @@ import shutil
 from collections.abc import Callable, Iterator
 from itertools import pairwise
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 import numpy as np
 import pytest
 
 import align.wordalign.run
 from align import options as align_options
+from align.options import WordsOptions
 from align.wordalign import Aligner, Links
 from align.wordalign.options import MODELS
+from align.wordalign.run import _null_prob
 from align.wordalign.symmetrize import METHODS
 from tests.cli.conftest import Run, run_command
 
@@ -349,3 +351,12 @@ def test_overwritten_only_when_asked(cli: Command, text: list[str]) -> None:
 def test_names_are_those_of_the_library() -> None:
     assert get_args(align_options.AlignModel) == MODELS
     assert set(get_args(align_options.Symmetrize)) - {"soft", "soft-product", "soft-min"} == set(METHODS)
+
+
+def test_null_is_stronger_where_a_rule_joins_links() -> None:
+    def chosen(**given: Any) -> float:
+        return _null_prob(WordsOptions(bitext=Path("a"), **given))
+
+    assert chosen() == chosen(model="hmm", symmetrize="union") == chosen(model="ibm1") == 0.02
+    assert chosen(model="hmm-independent", symmetrize="grow-diag") == 0.2
+    assert chosen(model="ibm1", symmetrize="union", null_prob=0.08) == 0.08
