@@ -79,6 +79,18 @@ def test_a_text_aligned_with_itself(
     )
 
 
+def test_tokens_of_white_space_are_of_no_word(
+    tokenizers: Mapping[str, Any], make_model: Callable[..., Any]
+) -> None:
+    tokenizer = tokenizers["gpt2"]
+    lines = ["the   dog   "]
+    assert len(tokenizer(lines[0]).input_ids) > 4
+    links = encoder_links(make_model("gpt2", tokenizer), tokenizer, lines, lines, method="match")
+    assert links.pair(0) == [(0, 0), (1, 1)]
+    states, words = ([np.eye(3)] for _ in range(2)), [np.array([0, -1, 1])]
+    assert contextual_links(*states, src_words=words, tgt_words=words).pair(0) == [(0, 0), (1, 1)]
+
+
 def test_layers_and_long_lines(tokenizers: Mapping[str, Any], make_model: Callable[..., Any]) -> None:
     tokenizer = tokenizers["roberta"]
     model = make_model("roberta", tokenizer)

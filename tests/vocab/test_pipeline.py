@@ -17,6 +17,7 @@ import pytest
 import vocab
 import vocab.methods
 from align.errors import InputError, UnavailableError, UsageError
+from align.wordalign import Links
 from tests.cli.conftest import Material, make_material, save_source
 from tests.vocab.conftest import build_model, train
 from vocab import TransferOptions, transfer, transfer_model
@@ -24,6 +25,7 @@ from vocab.methods import METHODS, choose_method
 from vocab.pipeline import TransferResult, loaded_source, prepare
 from vocab.plan import Origin, TransferPlan
 from vocab.progress import Progress
+from vocab.token_links import token_counts
 from vocab.tokens import Vocabulary
 
 
@@ -357,13 +359,18 @@ def test_links_from_a_file(material: Material, tmp_path: Path, tokenize: str) ->
     result = transfer(material.source, alignment=path, **given)
     decision = next(d for d in result.decisions if d.what == "words of the links")
     assert decision.value == tokenize
-    assert (result.plan.origins == Origin.MIXED).sum() > 50
+    src, tgt = result.prepared.source.vocabulary, Vocabulary.of(result.tokenizer)
+    lines = [name.read_text(encoding="utf-8").splitlines() for name in (material.english, material.swahili)]
+    counts = token_counts(Links.from_pharaoh(links), *lines, src, tgt, tokenize=tokenize)
+    rows = result.plan.origins == Origin.MIXED
+    assert rows.sum() > 50
+    made = vocab.methods.trans_tokenization(src, tgt, counts=counts)
+    np.testing.assert_array_equal(made.weights.toarray()[rows], result.plan.weights.toarray()[rows])
     assert result.plan.differing_rows(transfer(material.source, **given).plan, atol=1e-3).size > 50
     # pairs with an empty side fall out of the text, and their lines out of the links
     gaps = [tmp_path / "gaps.en", tmp_path / "gaps.sw"]
-    for new, old in zip(gaps, (material.english, material.swahili), strict=True):
-        lines = old.read_text(encoding="utf-8").splitlines()
-        new.write_text("\n".join(["lost" if new is gaps[0] else "", *lines]) + "\n", encoding="utf-8")
+    for file, first, rest in zip(gaps, ("lost", ""), lines, strict=True):
+        file.write_text("\n".join([first, *rest]) + "\n", encoding="utf-8")
     path.write_text("\n".join(["0-7", *links]) + "\n", encoding="utf-8")
     with pytest.warns(UserWarning, match="with an empty side"):
         again = transfer(material.source, alignment=path, parallel=tuple(gaps), vocab_size=420)

@@ -145,7 +145,7 @@ def test_characters_that_no_token_keeps() -> None:
     dropping = Vocabulary.of(inner)
     links = Links.from_pharaoh(["0-0 1-1"])
     with pytest.warns(UserWarning, match="1 of 2 links are to words without tokens"):
-        counts = token_counts(links, ["qq aaqq"], ["y vxx"], dropping, TGT).toarray()[1:, 1:]
+        counts = token_counts(links, ["qq aaqqqq"], ["y vxx"], dropping, TGT).toarray()[1:, 1:]
     wanted = np.zeros((5, 4))
     wanted[0, [0, 2]] = 1  # nothing stands opposite to xx
     np.testing.assert_allclose(counts, wanted)
