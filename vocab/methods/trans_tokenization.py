@@ -62,7 +62,8 @@ def trans_tokenization(
     -----
     Time and memory are the aligner's: see :func:`align.wordalign.align`. After Remy et al. 2024
     ("Trans-Tokenization and Cross-lingual Vocabulary Transfers", COLM), who align words with fast_align and
-    spread the counts over their tokens; here the tokens are aligned, which measured better.
+    spread the counts over their tokens; here the tokens are aligned, which measured better. Their first and
+    last characters help with rare ones.
     """
     if top < 1 or not sharpen > 0:
         raise UsageError("top and sharpen must be positive", got=f"{top} and {sharpen}")
@@ -77,6 +78,8 @@ def trans_tokenization(
                 src.encode(parallel[0]), tgt.encode(parallel[1]), n_src_types=len(src), n_tgt_types=len(tgt)
             ),
             options=options,
+            src_words=_spellings(src),
+            tgt_words=_spellings(tgt),
         ).counts
     if counts.shape != (len(src), len(tgt)):
         raise InputError(
@@ -109,3 +112,9 @@ def trans_tokenization(
         method="trans-tokenization",
         options={"sharpen": sharpen, "min_count": min_count, "top": top, "alpha": options.alpha},
     )
+
+
+def _spellings(vocabulary: Vocabulary) -> list[str]:
+    """Tokens as the aligner compares their forms: in lower case, those inside words marked at the end."""
+    texts = [surface.decode("utf-8", "replace").lower() for surface in vocabulary.surfaces]
+    return [text.lstrip() or "_" if text[:1].isspace() else f"{text}~" for text in texts]
