@@ -19,7 +19,7 @@ from align.wordalign.pairs import PairTable, chunk_cells
 # What the expected count of a link is: each direction's own posterior, their product, or their mean.
 INDEPENDENT, AGREE, MEAN = 0, 1, 2
 
-_CHUNK_CELLS = 1 << 21
+_CHUNK_CELLS = 1 << 22
 _BLOCK_PAIRS = 48
 _JUMP_PAIRS = 4096
 
@@ -98,8 +98,8 @@ def expect(
 
     Notes
     -----
-    The text is taken in chunks of about two million cells, which bounds the memory for cells and posteriors
-    to 24 MiB whatever its length. Within a chunk the sentences run in parallel and write to places of their
+    The text is taken in chunks of about four million cells, which bounds the memory for cells and posteriors
+    to 48 MiB whatever its length. Within a chunk the sentences run in parallel and write to places of their
     own; then each thread adds up the cells of its own share of the types, in the order of the text. No sum
     depends on the number of threads. Jumps are counted in about 4,096 sentence pairs spread over the text,
     for two rows of a few hundred numbers.
@@ -269,7 +269,7 @@ def _block_posteriors(
         for i in range(n_src):
             emit_src[i, 0] = 0.0
             for j in range(n_tgt):
-                row = cells[first + i * n_tgt + j]
+                row = np.uintp(cells[first + i * n_tgt + j])
                 emit_tgt[j, i + 1] = table[row, 0]
                 emit_src[i, j + 1] = table[row, 1]
         for j in range(n_tgt):

@@ -35,18 +35,18 @@ def _add_product(
     vector: NDArray[np.float32],
     matrix: NDArray[np.float32],
     n_rows: int,
-    width: int,
     least: np.float32,
     out: NDArray[np.float32],
 ) -> None:
-    # out += vector @ matrix; four rows at a time (n_rows is a multiple) saves most loads and stores of out,
-    # and where all four factors are next to nothing they are passed over
+    # out += vector @ matrix, which is square; four rows at a time (n_rows is a multiple) saves most loads and
+    # stores of out, and where all four factors are next to nothing they are passed over. A width that is a
+    # multiple too leaves no columns over that are not done as vectors.
     for quarter in range(n_rows // 4):
         k = 4 * quarter
         a, b, c, d = vector[k], vector[k + 1], vector[k + 2], vector[k + 3]
         if max(max(a, b), max(c, d)) <= least:
             continue
-        for i in range(width):
+        for i in range(n_rows // 4 * 4):
             out[i] += a * matrix[k, i] + b * matrix[k + 1, i] + c * matrix[k + 2, i] + d * matrix[k + 3, i]
 
 
@@ -120,7 +120,8 @@ def hmm_posteriors(
     least_link = np.float32(0.1) * least
 
     # step[k, i]: from memory k to position i, turned round in step_back
-    step_back[:n_rows, :width] = zero
+    step[:n_rows, :n_rows] = zero
+    step_back[:n_rows, :n_rows] = zero
     for k in range(width):
         reach = jump[middle + 1 - k : middle + n_from + 1 - k].sum()
         leave = (1.0 - null_prob) / reach
@@ -128,14 +129,13 @@ def hmm_posteriors(
         for i in range(width):
             step[k, i] = leave * row[i]
             step_back[i, k] = step[k, i]
-    step[width:n_rows, :width] = zero
 
     mass[0, :n_rows] = zero
     mass[0, 0] = one
     log_likelihood = 0.0
     for t in range(n_gen):
-        following[:width] = zero
-        _add_product(mass[t], step, n_rows, width, least, following)
+        following[:n_rows] = zero
+        _add_product(mass[t], step, n_rows, least, following)
         stay = p0 * null[t]
         total = zero
         for i in range(width):
@@ -169,8 +169,8 @@ def hmm_posteriors(
             followed = emit[t, i] * back[i]
             weighted[t, i] = followed if real[t, i] * back[i] > least_link else zero
         weighted[t, width:n_rows] = zero
-        following[:width] = zero
-        _add_product(weighted[t], step_back, n_rows, width, zero, following)
+        following[:n_rows] = zero
+        _add_product(weighted[t], step_back, n_rows, zero, following)
         stay = p0 * null[t]
         for k in range(width):
             back[k] = stay * back[k] + following[k]

@@ -107,22 +107,48 @@ _TextByType = tuple[
 def _by_type(bitext: Bitext, cell_offsets: NDArray[np.int64], start: int, stop: int) -> _TextByType:
     # the text, and its source positions with cells in order of their types, cut into shares of equal work
     # that begin with a type
-    first, last = bitext.src_offsets[start], bitext.src_offsets[stop]
-    n_src = np.diff(bitext.src_offsets[start : stop + 1])
-    pair_of = np.repeat(np.arange(start, stop, dtype=np.int32), n_src)
-    n_cells = np.repeat(np.diff(cell_offsets[start : stop + 1]) // np.maximum(n_src, 1), n_src)
-    used = np.flatnonzero(n_cells)
-    order = used[np.argsort(bitext.src_ids[first:last][used], kind="stable")]
-    positions = first + order
-    work = np.concatenate(([0], np.cumsum(n_cells[order])))
+    text = (bitext.src_ids, bitext.src_offsets, bitext.tgt_ids, bitext.tgt_offsets, cell_offsets)
+    pair_of, positions, work = _sort_by_type(
+        bitext.src_ids, bitext.src_offsets, bitext.tgt_offsets, cell_offsets, start, stop, bitext.n_src_types
+    )
     shares = np.searchsorted(work, np.linspace(0, work[-1], 4 * nb.get_num_threads() + 1))
-    types = bitext.src_ids[positions]
-    shares = np.searchsorted(types, types[np.minimum(shares, len(types) - 1)]) if len(types) else 0 * shares
+    if len(positions):
+        types = bitext.src_ids[positions]
+        shares = np.searchsorted(types, types[np.minimum(shares, len(types) - 1)])
     shares[-1] = len(positions)
-    return (
-        bitext.src_ids, bitext.src_offsets, bitext.tgt_ids, bitext.tgt_offsets, cell_offsets,
-        pair_of[order], positions, shares,
-    )  # fmt: skip
+    return (*text, pair_of, positions, shares)
+
+
+@nb.njit(cache=True)
+def _sort_by_type(
+    src_ids: NDArray[np.int32],
+    src_offsets: NDArray[np.int64],
+    tgt_offsets: NDArray[np.int64],
+    cell_offsets: NDArray[np.int64],
+    start: int,
+    stop: int,
+    n_src_types: int,
+) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    # pair and position of every source token with cells, and the cells before it
+    place = np.zeros(n_src_types + 1, dtype=np.int64)
+    for pair in range(start, stop):
+        if cell_offsets[pair + 1] > cell_offsets[pair]:
+            for position in range(src_offsets[pair], src_offsets[pair + 1]):
+                place[src_ids[position] + 1] += 1
+    for s in range(n_src_types):
+        place[s + 1] += place[s]
+    pair_of = np.empty(place[-1], dtype=np.int32)
+    positions = np.empty(place[-1], dtype=np.int64)
+    for pair in range(start, stop):
+        if cell_offsets[pair + 1] > cell_offsets[pair]:
+            for position in range(src_offsets[pair], src_offsets[pair + 1]):
+                n = place[src_ids[position]]
+                pair_of[n], positions[n] = pair, position
+                place[src_ids[position]] = n + 1
+    work = np.zeros(len(positions) + 1, dtype=np.int64)
+    for n in range(len(positions)):
+        work[n + 1] = work[n] + tgt_offsets[pair_of[n] + 1] - tgt_offsets[pair_of[n]]
+    return pair_of, positions, work
 
 
 @nb.njit(parallel=True, cache=True)
@@ -204,9 +230,10 @@ def _fill_cells(
             if s != previous:
                 previous = s
                 for row in range(indptr[s], indptr[s + 1]):
-                    row_of[tgt[row]] = row
+                    row_of[np.uintp(tgt[row])] = row
             first = tgt_offsets[pair]
             n_tgt = tgt_offsets[pair + 1] - first
             cell = cell_offsets[pair] + (positions[x] - src_offsets[pair]) * n_tgt - first_cell
+            # unsigned numbers spare the test for negative ones
             for j in range(n_tgt):
-                cells[cell + j] = row_of[tgt_ids[first + j]]
+                cells[cell + j] = row_of[np.uintp(tgt_ids[first + j])]
