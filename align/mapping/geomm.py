@@ -16,7 +16,7 @@ def geomm(
     Y: NDArray[np.floating],
     pairs: NDArray[np.integer],
     *,
-    ridge: float = 100.0,
+    ridge: float = 3000.0,
 ) -> BilingualMap:
     """Rotate both spaces and weigh the common one, so that inner products are 1 for translations, else 0.
 
@@ -40,7 +40,8 @@ def geomm(
     pairs : ndarray of int, shape (n, 2)
         Row of X, row of Y; repeated pairs count once.
     ridge : float
-        The default is that of the authors' program.
+        It should grow with the square of the number of words. The default is the best of 10 to 100,000 on
+        held-out fifths of two dictionaries of 3,153 and 6,292 pairs; that of the authors' program is 100.
 
     Returns
     -------
