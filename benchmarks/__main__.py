@@ -36,7 +36,7 @@ PEERS = {
     "wechsel": ("peer_python", "a Python that has the package wechsel installed"),
     "wordalign-speed": ("fast_align", "the built program fast_align"),
     "self-learning": ("vecmap", "a checkout of VecMap"),
-    "rcsls": ("peer", "a checkout of fastText, for its alignment folder"),
+    "rcsls": ("peer", "fastText's alignment/align.py"),
 }
 
 

@@ -42,10 +42,10 @@ def run(
     """Times, rates, ratios and memory; a dictionary of 0 rows is left out."""
     rng = np.random.default_rng(0)
     spaces: dict[str, Any] = {
-        "random": _compare(_random(rng, n_queries, dim), _random(rng, n_candidates, dim), k, n_turns)
+        "random": _compare(random_rows(rng, n_queries, dim), random_rows(rng, n_candidates, dim), k, n_turns)
     }
     try:
-        words = _words(rng, n_queries + n_candidates)
+        words = noisy_words(rng, n_queries + n_candidates)
         spaces["words with noise"] = _compare(words[:n_queries], words[n_queries:], k, n_turns)
         del words
     except UnavailableError as error:
@@ -53,16 +53,16 @@ def run(
     result = {"machine": machine(), "gemm_peak_gflop_s": round(_gemm_peak()), "spaces": spaces}
     if n_dictionary:
         result["csls_dictionary"] = _dictionary(
-            _random(rng, n_dictionary, dim), _random(rng, n_dictionary, dim)
+            random_rows(rng, n_dictionary, dim), random_rows(rng, n_dictionary, dim)
         )
     return result
 
 
-def _random(rng: np.random.Generator, n_rows: int, dim: int) -> NDArray[np.float32]:
+def random_rows(rng: np.random.Generator, n_rows: int, dim: int) -> NDArray[np.float32]:
     return unit(rng.standard_normal((n_rows, dim), dtype=np.float32))
 
 
-def _words(rng: np.random.Generator, n_rows: int) -> NDArray[np.float32]:
+def noisy_words(rng: np.random.Generator, n_rows: int) -> NDArray[np.float32]:
     """Word vectors in random order, each several times with noise half as long as the vector."""
     with np.load(shared(_WORDS), allow_pickle=False) as file:
         words = unit(file["matrix"].astype(np.float32))
@@ -95,7 +95,7 @@ def _compare(Q: NDArray[np.float32], C: NDArray[np.float32], k: int, n_turns: in
     times: dict[str, list[float]] = {name: [] for name in runs}
     for _ in range(n_turns):
         for name, job in runs.items():
-            times[name].append(_seconds(job))
+            times[name].append(seconds_of(job))
     gflop = 2 * len(Q) * C.size / 1e9
     best = {name: min(values) for name, values in times.items()}
     return {
@@ -120,8 +120,8 @@ def _ratios(times: dict[str, list[float]], slow: str, fast: str) -> list[float]:
 
 def _dictionary(X: NDArray[np.float32], Y: NDArray[np.float32]) -> dict[str, Any]:
     """The best translation of every row of X by CSLS: time, and memory above the two inputs."""
-    with _memory() as peak:
-        seconds = _seconds(lambda: csls(X, Y, 1, backend="cpu"))
+    with memory_above() as peak:
+        seconds = seconds_of(lambda: csls(X, Y, 1, backend="cpu"))
     return {
         "n_src": len(X),
         "n_tgt": len(Y),
@@ -137,17 +137,17 @@ def _gemm_peak(n: int = 4096) -> float:
     """GFLOP/s of the best of five square float32 products, all threads."""
     A, B = np.ones((n, n), np.float32), np.ones((n, n), np.float32)
     out = np.empty((n, n), np.float32)
-    return 2 * n**3 / 1e9 / min(_seconds(lambda: np.matmul(A, B, out=out)) for _ in range(5))
+    return 2 * n**3 / 1e9 / min(seconds_of(lambda: np.matmul(A, B, out=out)) for _ in range(5))
 
 
-def _seconds(job: Callable[[], Any]) -> float:
+def seconds_of(job: Callable[[], Any]) -> float:
     begin = time.perf_counter()
     job()
     return time.perf_counter() - begin
 
 
 @contextmanager
-def _memory() -> Iterator[list[float]]:
+def memory_above() -> Iterator[list[float]]:
     """Largest growth of this process's anonymous memory within the block, MiB, looked at every 20 ms."""
     status = Path("/proc/self/status")
     if not status.exists():

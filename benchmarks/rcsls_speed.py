@@ -24,7 +24,7 @@ from align.errors import UnavailableError
 from align.mapping.procrustes import procrustes
 from align.mapping.rcsls import rcsls_loss
 from align.normalize import unit
-from benchmarks.neighbors_speed import _memory, _random, _seconds, _words
+from benchmarks.neighbors_speed import memory_above, noisy_words, random_rows, seconds_of
 from benchmarks.record import machine
 
 _PEER = """
@@ -58,8 +58,8 @@ def run(
     spaces: dict[str, Any] = {
         "random": _compare(
             rng,
-            _random(rng, n_negatives, dim),
-            _random(rng, n_negatives, dim),
+            random_rows(rng, n_negatives, dim),
+            random_rows(rng, n_negatives, dim),
             n_pairs,
             n_dense,
             n_turns,
@@ -67,7 +67,7 @@ def run(
         )
     }
     try:
-        words = _words(rng, 2 * n_negatives)
+        words = noisy_words(rng, 2 * n_negatives)
         spaces["words with noise"] = _compare(
             rng, words[:n_negatives], words[n_negatives:], n_pairs, n_dense, n_turns, peer
         )
@@ -100,8 +100,8 @@ def _compare(
     loss = rcsls_loss(X, Y, few, W)[0]  # compiles, too
     ours, dense, peaks = [], [], []
     for _ in range(n_turns):
-        with _memory() as peak:
-            ours.append(_seconds(lambda: rcsls_loss(X, Y, pairs, W)))
+        with memory_above() as peak:
+            ours.append(seconds_of(lambda: rcsls_loss(X, Y, pairs, W)))
         peaks.append(peak[0])
         timed = _time_dense(X, Y, few, W) if peer is None else _time_peer(Path(peer), X, Y, few, W)
         fixed, seconds, dense_loss = timed

@@ -171,11 +171,26 @@ METHODS: dict[str, Method] = {
             "train_on_added": True,
         },
     ),
-    "geomm": Method(
-        "geomm:geomm",
-        "rotations of both spaces and a metric between",
-        "Jawanpuria et al. 2019",
-        normalize=_UNIT,
+    "geomm": Method("geomm:geomm", "rotations of both spaces and a metric between", "Jawanpuria et al. 2019"),
+    "muse-adversarial": Method(
+        "adversarial:adversarial",
+        "two networks against each other, then refinement; hours on a processor",
+        "Conneau et al. 2018 (unsupervised)",
+        pairs=False,
+        normalize=(),
+    ),
+    "wasserstein": Method(
+        "wasserstein:wasserstein_procrustes",
+        "a rotation and a matching of words in turn, without any pair",
+        "Grave et al. 2019",
+        pairs=False,
+    ),
+    "gromov-wasserstein": Method(
+        "wasserstein:gromov_wasserstein",
+        "matching the distances within each space, without any pair (extra: ot)",
+        "Alvarez-Melis and Jaakkola 2018",
+        pairs=False,
+        normalize=_UNIT_CENTRE,
     ),
     "mutual": Method(
         "refinement:mutual_refinement",
