@@ -118,7 +118,8 @@ class Links:
         n_pairs: int,
     ) -> Links:
         """Sort links given as (pair number, source position, target position) arrays."""
-        order = np.lexsort((tgt, src, pair))
+        # an aligner finds them in order, and sorting takes more memory than the links
+        order = slice(None) if _rise(pair, src, tgt) else np.lexsort((tgt, src, pair))
         offsets = np.zeros(n_pairs + 1, dtype=np.int64)
         np.cumsum(np.bincount(pair, minlength=n_pairs), out=offsets[1:])
         if weights is None:
@@ -238,6 +239,15 @@ def read_links(path: str | os.PathLike[str], *, one_based: bool = False) -> Link
     if first.startswith("# Sentence pair"):
         return Links.from_giza(lines, where=path)
     return Links.from_pharaoh(lines, where=path, one_based=one_based)
+
+
+def _rise(*keys: NDArray[np.integer]) -> bool:
+    # whether rows are in order by the first key, equal ones by the second, and so on
+    in_order = np.ones(max(len(keys[0]) - 1, 0), dtype=bool)
+    for key in reversed(keys):
+        in_order &= key[1:] == key[:-1]
+        in_order |= key[1:] > key[:-1]
+    return bool(in_order.all())
 
 
 def _slow_line(line: str, n: int, where: object, numbers: array[int], weights: array[float]) -> None:

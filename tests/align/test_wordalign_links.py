@@ -101,3 +101,20 @@ def test_some_of_the_pairs() -> None:
         "2-2:1",
         "",
     ]
+
+
+def test_links_in_any_order_become_the_same():
+    rng = np.random.default_rng(5)
+    rows = np.stack(np.unravel_index(np.sort(rng.choice(6 * 7 * 8, 90, replace=False)), (6, 7, 8)))
+    weights = rng.random(90)
+    for n in range(20):  # in order, then with two neighbours swapped, then shuffled
+        order = np.arange(90)
+        if n >= 10:
+            order = rng.permutation(90)
+        elif n:
+            order[[n * 9 - 1, n * 9]] = order[[n * 9, n * 9 - 1]]
+        links = Links.from_pairs(*rows[:, order], weights[order], n_pairs=6)
+        np.testing.assert_array_equal(links.offsets, np.searchsorted(rows[0], np.arange(7)))
+        np.testing.assert_array_equal(links.src, rows[1])
+        np.testing.assert_array_equal(links.tgt, rows[2])
+        np.testing.assert_array_equal(links.weights, weights.astype(np.float32))
