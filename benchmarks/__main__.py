@@ -14,6 +14,7 @@ from benchmarks.record import write
 
 CASES = {
     "retrieval": ("retrieval", "sentence retrieval right after a transfer, by method"),
+    "retrieval-curve": ("retrieval_curve", "the same by amount of parallel text and by vocabulary size"),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
     "wordalign": ("wordalign", "alignment error rate next to fast_align and eflomal"),
