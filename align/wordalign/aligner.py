@@ -291,7 +291,8 @@ def train(
     any number of threads (``numba.set_num_threads``).
 
     Time: O(sum of I J (I + J)) an iteration for the HMMs, O(sum of I J) for the others. Memory: at most
-    24 bytes for each distinct pair of types that occur together, 40 with class maps.
+    24 bytes for each distinct pair of types that occur together, with class maps or without; about 35 with
+    stems; and about 50 MiB for the part of the text at work.
     """
     check_options(model, options)
     pairs = usable_pairs(bitext, options)
@@ -345,7 +346,7 @@ def _train(
     if model == "hmm" and src_words is not None and tgt_words is not None and options.stem_weight:
         stems = Stems(bitext, pairs, src_words, tgt_words, options)
     fitted = fit(bitext, pairs, row_prior, model=model, options=options, e_step=e_step, stems=stems)
-    counts = fitted.counts.mean(axis=1)
+    counts = fitted.counts[:, 0] if fitted.counts.shape[1] == 1 else fitted.counts.mean(axis=1)
     parameters = fitted.parameters
     aligner = Aligner(
         model=model,
