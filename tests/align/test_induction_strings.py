@@ -133,7 +133,8 @@ def test_scores_sum_over_all_ways_to_cut() -> None:
     letters = letter_model(src, tgt)
     places = np.arange(len(src))
     model = learn_correspondences(letters, np.stack([places, places], axis=1), n_iter=3)
-    for i in (0, 1, 5):
+    # enumeration takes time that grows exponentially with length
+    for i in sorted(range(len(src)), key=lambda n: len(src[n]) + len(tgt[n]))[:3]:
         wanted = (
             np.log(_ways(f"^{src[i]}$", f"^{tgt[i]}$", model)) - letters.src_logs[i] - letters.tgt_logs[i]
         )
