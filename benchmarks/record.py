@@ -96,7 +96,10 @@ def run_process(command: Sequence[str | Path], *, env: Mapping[str, str] | None 
     """Run a command to its end and read its cost off the operating system; its stderr passes through."""
     start = time.perf_counter()
     child = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, text=True, env=env)
-    stdout = "" if child.stdout is None else child.stdout.read()
+    stdout = ""
+    if child.stdout is not None:
+        with child.stdout:
+            stdout = child.stdout.read()
     _, status, usage = os.wait4(child.pid, 0)
     child.returncode = os.waitstatus_to_exitcode(status)
     return ProcessCost(
