@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from align.evaluation import BliResult, bli, bootstrap_interval
 from align.errors import ConvergenceError
+from align.evaluation import BliResult, bli, bootstrap_interval
 from align.induction import best_unsupervised, induce
 from align.induction.presets import best
 from align.lexicon import Lexicon, read_lexicon
