@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align.errors import OutputError
+from align.memory import available_bytes
 from vocab.checkpoint import Checkpoint, open_checkpoint, tensor_bytes
 from vocab.model import VocabLayout, quiet_transformers
 from vocab.roles import NAMED_ROLES
@@ -165,23 +165,10 @@ def _reason_not_to_load(checkpoint: Checkpoint, layout: VocabLayout) -> str:
         return "not run: the other weights are quantised"
     # the forward pass is in float32, next to the weights in their own dtype
     needed = sum(max(info.stop - info.start, 4 * info.n_values) for info in checkpoint.tensors.values()) * 1.5
-    free = _free_memory()
+    free = available_bytes()
     if free is not None and needed > free:
         return f"not run: it needs about {needed / 1e9:.1f} GB of memory, {free / 1e9:.1f} GB are free"
     return ""
-
-
-def _free_memory() -> int | None:
-    """Bytes that can be had without swapping; None where the system does not say."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as file:
-            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 2
-    except (ValueError, OSError, AttributeError):
-        return None
 
 
 def _check_loading(

@@ -39,7 +39,7 @@ def test_a_model_too_large_for_memory_is_not_loaded(
     saved_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     src, tokenizer = saved_model("gpt2")
-    monkeypatch.setattr(vocab.verify, "_free_memory", lambda: 1000)
+    monkeypatch.setattr(vocab.verify, "available_bytes", lambda: 1000)
     written = write_model_directory(
         src, tmp_path / "out", identity_plan(tokenizer), tokenizer, tokenizer, provenance={}, card=""
     )
