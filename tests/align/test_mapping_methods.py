@@ -52,6 +52,9 @@ def _accuracy(spaces: tuple[WordVectors, WordVectors], mapping) -> float:  # typ
 
 # drawn from scratch, these need many more words and steps than a test has; each has tests of its own
 _SLOW = {
+    "vecmap-acl2017",
+    "vecmap-identical",
+    "vecmap-semi",
     "contrastive",
     "contrastive-1k",
     "vecmap-unsupervised",

@@ -110,7 +110,7 @@ def test_no_dictionary_is_needed_for_spaces_of_one_shape() -> None:
     assert p_at_1(mapped, X, Y, gold) > 0.98
 
 
-@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("seed", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_unrelated_spaces_are_said_to_be_so(seed: int) -> None:
     X, Y, gold = planted(seed, None, n=300)
     with pytest.warns(UserWarning, match="unsupervised mapping failed: runs agree on"):

@@ -134,7 +134,7 @@ def old_model(src: Path, tokenizer: Any, folder: Path) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("step", [15, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [30, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_while_writing(saved_model: Callable[..., Any], tmp_path: Path, step: int) -> None:
     src, _ = saved_model("llama-untied", max_shard_size="12KB")
     place = tmp_path / "place"
@@ -145,7 +145,7 @@ def test_killed_while_writing(saved_model: Callable[..., Any], tmp_path: Path, s
     assert [path.name for path in place.iterdir()] == ["out"]
 
 
-@pytest.mark.parametrize("step", [15, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("step", [30, pytest.param(1, marks=pytest.mark.slow)])
 def test_killed_while_overwriting(saved_model: Callable[..., Any], tmp_path: Path, step: int) -> None:
     src, tokenizer = saved_model("gpt2")
     place = tmp_path / "place"

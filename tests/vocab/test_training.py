@@ -435,6 +435,7 @@ def test_warns_where_stripping_accents_makes_words_equal():
     assert train_tokenizer(bert(lower=False), yoruba).n_merged_words == 0
 
 
+@pytest.mark.slow
 @pytest.mark.data
 def test_size_and_fit_on_thirty_thousand_sentences(shared_data):
     import gzip
