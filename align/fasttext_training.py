@@ -13,7 +13,7 @@ from typing import Literal
 
 from align.errors import InputError, OutputError, UsageError
 from align.fasttext_vectors import FastTextVectors, open_fasttext
-from align.vectors import read_lines
+from align.textfiles import read_lines
 
 
 class _Spaced(dict[int, str]):

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, OutputError, UnavailableError, UsageError
-from align.vectors import Vectors, read_lines
+from align.textfiles import read_lines
+from align.vectors import Vectors
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from align.errors import InputError, UsageError
 from align.memory import require_bytes
 from align.place import new_file
-from align.textfiles import read_lines as read_lines
 from align.vector_intake import Intake
 
 _BLOCK = 1 << 15  # rows that are checked at once

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from align.options import InduceOptions, MapOptions
+from align.threads import set_threads
 from cli.screen import Screen, print_json
 
 if TYPE_CHECKING:
@@ -49,7 +50,7 @@ def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         place = check_place(out, overwrite=overwrite)
         started = time.perf_counter()
-        _set_threads(options.threads)
+        set_threads(options.threads)
         src = _read(screen, options.src_vectors, options.src_limit, options.lower)
         tgt = _read(screen, options.tgt_vectors, options.tgt_limit, options.lower)
         for space in (src, tgt) if options.vectors != "none" else ():
@@ -113,7 +114,7 @@ def induce_lexicon(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         screen.level = -1 if quiet else 0
         from align.induction.run import run_induction
 
-        _set_threads(options.threads)
+        set_threads(options.threads)
         found = run_induction(
             options,
             out,
@@ -133,10 +134,3 @@ def _read(screen: Screen, path: Path, limit: int, lower: bool) -> Vectors:
 
     screen.stage(f"reading {path.name}")
     return read_vectors(path, limit=limit, lower=lower)
-
-
-def _set_threads(threads: int | None) -> None:
-    if threads is not None:
-        from align.threads import set_threads
-
-        set_threads(threads)

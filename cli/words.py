@@ -11,6 +11,7 @@ import typer
 
 from align.errors import UsageError
 from align.options import WordsOptions
+from align.threads import set_threads
 from cli.screen import Screen, print_json
 
 
@@ -42,10 +43,7 @@ def align_words(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         to_stdout = str(out) == "-"
         if to_stdout and json_:
             raise UsageError("--out - and --json both want stdout", hint="give --out a file")
-        if options.threads is not None:
-            from align.threads import set_threads
-
-            set_threads(options.threads)
+        set_threads(options.threads)
         from align.wordalign.run import run_words
 
         facts = run_words(options, sys.stdout if to_stdout else out, overwrite=overwrite, tell=screen.stage)

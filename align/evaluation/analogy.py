@@ -16,7 +16,8 @@ from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
 from align.normalize import unit
-from align.vectors import Vectors, read_lines
+from align.textfiles import read_lines
+from align.vectors import Vectors
 
 _CANDIDATE_BLOCK = 2048  # cosines of a thousand words of questions with a block: 8 MiB
 _EPSILON = 0.001  # of Levy and Goldberg

@@ -14,7 +14,8 @@ from scipy.stats import rankdata
 from align.errors import InputError, UsageError
 from align.mapping.bilingual import BilingualMap
 from align.normalize import unit
-from align.vectors import Vectors, read_lines
+from align.textfiles import read_lines
+from align.vectors import Vectors
 
 ScoredPair = tuple[str, str, float]
 

@@ -11,9 +11,9 @@ from align.induction.induce import induce
 from align.induction.ranked import RankedInducer
 from align.induction.text import TextLexicon
 from align.induction.translations import Translations
-from align.lexicon import Lexicon
+from align.lexicon import Lexicon, known_pairs
 from align.mapping.bilingual import BilingualMap
-from align.mapping.methods import METHODS, fit
+from align.mapping.methods import METHODS, fit, seed_pairs
 from align.neighbors.criteria import Method
 from align.vectors import Vectors
 
@@ -138,13 +138,12 @@ def make_inducer(
         from align.induction.self_training import best_unsupervised
 
         return best_unsupervised(src.table(), tgt.table(), seed=seed)
-    from align.induction.presets import best, best_from_pairs
-    from align.mapping.methods import seed_pairs
+    from align.induction.presets import best_from_pairs
 
-    strings = method == "best"
     if seeds is not None:
         pairs = seed_pairs(src, tgt, seeds)
-        return best_from_pairs(src.table(), tgt.table(), pairs, strings=strings, text=text, seed=seed)
-    if lexicon is None:
+    elif lexicon is not None:
+        pairs = known_pairs(lexicon, src, tgt)
+    else:
         raise InputError(f"{method} needs a lexicon", hint="pass --lexicon FILE, or use best-unsupervised")
-    return best(src.table(), tgt.table(), lexicon, strings=strings, text=text, seed=seed)
+    return best_from_pairs(src.table(), tgt.table(), pairs, strings=method == "best", text=text, seed=seed)

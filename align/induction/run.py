@@ -20,7 +20,8 @@ from align.mapping.methods import parse_settings, parse_steps
 from align.neighbors.criteria import Method
 from align.options import InduceOptions
 from align.place import check_file, new_file
-from align.vectors import read_lines, read_vectors
+from align.textfiles import read_lines
+from align.vectors import read_vectors
 from align.wordalign.reading import read_bitext
 
 

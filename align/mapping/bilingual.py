@@ -17,7 +17,7 @@ from align.normalize import Normalizer
 from align.place import check_output, put_in_place, temporary_sibling
 
 _FORMAT = 1
-_ARRAYS, _FACTS = "map.safetensors", "map.json"
+_ARRAYS, FACTS = "map.safetensors", "map.json"
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +95,7 @@ class BilingualMap:
         OutputError
             If it exists and `overwrite` is not set, holds something else, or cannot be written.
         """
-        target = check_output(directory, kind="map", marks=(_FACTS,), overwrite=overwrite)
+        target = check_output(directory, kind="map", marks=(FACTS,), overwrite=overwrite)
         with temporary_sibling(target, n_bytes=0) as folder:
             self.write(folder)
             put_in_place(folder, target, overwrite=overwrite)
@@ -123,7 +123,7 @@ class BilingualMap:
         packed = save({name: np.ascontiguousarray(a) for name, a in arrays.items()})
         (folder / _ARRAYS).write_bytes(packed)  # save_file would hide the file from other users
         text = json.dumps(facts, indent=1, ensure_ascii=False)
-        (folder / _FACTS).write_text(text + "\n", encoding="utf-8")
+        (folder / FACTS).write_text(text + "\n", encoding="utf-8")
 
     @classmethod
     def load(cls, directory: str | os.PathLike[str]) -> BilingualMap:
@@ -138,10 +138,10 @@ class BilingualMap:
         from safetensors.numpy import load_file
 
         folder = Path(directory)
-        if not (folder / _FACTS).is_file():
-            raise InputError("no map here", where=folder, wanted=f"a directory with {_FACTS}")
+        if not (folder / FACTS).is_file():
+            raise InputError("no map here", where=folder, wanted=f"a directory with {FACTS}")
         try:
-            facts = json.loads((folder / _FACTS).read_text(encoding="utf-8"))
+            facts = json.loads((folder / FACTS).read_text(encoding="utf-8"))
             arrays = load_file(folder / _ARRAYS)
             if facts["format"] != _FORMAT:
                 raise InputError("unknown format of map", where=folder, got=facts["format"], wanted=_FORMAT)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from align.errors import InputError, UsageError
 from align.lexicon import Lexicon, known_pairs
 from align.mapping.bilingual import BilingualMap
+from align.mapping.contrastive import FEW_PAIRS
 from align.normalize import ITERATIVE, UNIT_CENTRE_UNIT
 from align.normalize import normalize as normalize_rows
 from align.vectors import Vectors
@@ -160,16 +161,7 @@ METHODS: dict[str, Method] = {
         "the same from 1,000 pairs or so",
         "Li et al. 2022 (C1)",
         normalize=_UNIT,
-        settings={
-            "lr": 2.0,
-            "n_steps": 50,
-            "n_loops": 3,
-            "n_neg": 60,
-            "n_aug": 6000,
-            "max_rank": 20_000,
-            "decay": 1.0,
-            "train_on_added": True,
-        },
+        settings=FEW_PAIRS,
     ),
     "geomm": Method("geomm:geomm", "rotations of both spaces and a metric between", "Jawanpuria et al. 2019"),
     "muse-adversarial": Method(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from align.mapping.bilingual import BilingualMap
+from align.mapping.bilingual import FACTS, BilingualMap
 from align.options import VectorFormat
 from align.place import check_output, put_in_place, temporary_sibling
 from align.vectors import Vectors, WordVectors, write_vectors
@@ -21,7 +21,7 @@ def check_place(out: str | os.PathLike[str], *, overwrite: bool) -> Path:
     OutputError
         As :func:`align.place.check_output`.
     """
-    return check_output(out, kind="map", marks=("map.json",), overwrite=overwrite)
+    return check_output(out, kind="map", marks=(FACTS,), overwrite=overwrite)
 
 
 def save_aligned(

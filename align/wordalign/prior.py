@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
 from align.lexicon import Lexicon
-from align.vectors import read_lines
+from align.textfiles import read_lines
 from align.wordalign.bitext import Bitext
 from align.wordalign.links import Links
 from align.wordalign.pairs import PairTable
