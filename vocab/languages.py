@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 import langcodes
-from langcodes.data_dicts import LIKELY_SUBTAGS
+from langcodes.data_dicts import LIKELY_SUBTAGS, NORMALIZED_MACROLANGUAGES
 from language_data.names import load_trie, normalize_name
 from language_data.util import data_filename
 
@@ -18,6 +18,10 @@ from align.errors import UsageError
 _FILED_AS = {"fil": ("tl", "Tagalog", "tgl")}
 # Codes of ISO 639 that name no single language.
 _NO_LANGUAGE = {"und", "mul", "mis", "zxx", "art"}
+# Macrolanguages and the member that Unicode takes for each: sw -> swh. Akan is both Twi and Fanti.
+_MEMBERS = {
+    macro: member for member, macro in NORMALIZED_MACROLANGUAGES.items() if len(member) == 3 and macro != "ak"
+}
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,12 @@ class Language:
         ISO 15924 code of the script it was asked for in, else of the one it is mostly written in; None where
         neither is known.
     note : str
-        Why `code` is not what was asked for (a member filed under its macrolanguage), else empty.
+        Why `code` is not what was asked for (a member filed under its macrolanguage), or which member of a
+        macrolanguage was taken; else empty.
+    member : str or None
+        ISO 639-3 code of the language that a macrolanguage's code stands for (`swh` for `sw`).
+    territory : str or None
+        The territory it was asked for in (`BR` of `pt_br`).
     """
 
     code: str
@@ -44,6 +53,8 @@ class Language:
     alpha3: str
     script: str | None
     note: str = ""
+    member: str | None = None
+    territory: str | None = None
 
 
 def language(code_or_name: str) -> Language:
@@ -85,7 +96,9 @@ def language(code_or_name: str) -> Language:
         alpha3 = langcodes.Language.get(macro).to_alpha3()
     elif own_code in _FILED_AS:
         code, name, alpha3 = _FILED_AS[own_code]
-    note = ""
+    note, member = "", _MEMBERS.get(code)
+    if member is not None and code == own_code:
+        note = f"a macrolanguage; {member}, {_name(member)}, is taken for it"
     # `tl` itself arrives here as `fil`: nothing to explain to somebody who gets the code that was typed
     if code != own_code and asked.casefold() not in (code, alpha3, name.casefold()):
         note = f"{own_code}, {own_name}, is filed under {code}, {name}"
@@ -94,7 +107,7 @@ def language(code_or_name: str) -> Language:
         # an unlisted language would be given the script of English
         if script is None and known in LIKELY_SUBTAGS:
             script = tag.update_dict({"language": known}).maximize().script
-    return Language(code, name, alpha3, script, note)
+    return Language(code, name, alpha3, script, note, member, tag.territory)
 
 
 def _name(code: str) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from align.errors import UsageError
+from align.scripts import COMMON, script_of
 
 # tabs and what Unicode calls white space are none; they separate words
 _CONTROL = re.compile(r"[\0-\x08\x0e-\x1b\x7f]")
@@ -18,6 +19,7 @@ CONTROL = "with control characters"
 LONG = "with a side that is too long"
 UNEVEN = "of sides too unequal in length"
 IDENTICAL = "of identical sides"
+SCRIPT = "in another script"
 DUPLICATE = "that came before"
 
 
@@ -33,12 +35,17 @@ class PairFilter:
         Most words of the longer side for each of the shorter one.
     identical, duplicates : bool
         Leave out pairs whose sides are the same words; pairs of the same words as an earlier pair.
+    src_scripts, tgt_scripts : tuple of str
+        The scripts a side is written in, as :func:`align.scripts.script_of` names them; at least half of a
+        side's letters must be of one of these. Empty: any.
     """
 
     max_len: int | None = None
     max_ratio: float | None = None
     identical: bool = False
     duplicates: bool = False
+    src_scripts: tuple[str, ...] = ()
+    tgt_scripts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         for name in ("max_len", "max_ratio"):
@@ -59,6 +66,7 @@ class Sieve:
         self.dropped: Counter[str] = Counter()
         self.n_identical = 0  # among those that are kept
         self._seen: set[bytes] = set()
+        self._letters = _Letters(wanted.src_scripts), _Letters(wanted.tgt_scripts)
 
     def keeps(self, src_text: str, tgt_text: str, src: Sequence[str], tgt: Sequence[str]) -> bool:
         """Whether a pair stays, given as text and as words; if not, it is counted."""
@@ -81,6 +89,8 @@ class Sieve:
         identical = src == tgt
         if identical and wanted.identical:
             return IDENTICAL
+        if not (self._letters[0].mostly_ours(src_text) and self._letters[1].mostly_ours(tgt_text)):
+            return SCRIPT
         if wanted.duplicates:
             words = f"{' '.join(src)}\t{' '.join(tgt)}".encode("utf-8", "surrogatepass")
             key = hashlib.blake2b(words, digest_size=8).digest()
@@ -89,3 +99,23 @@ class Sieve:
             self._seen.add(key)
         self.n_identical += identical
         return None
+
+
+class _Letters(dict[str, str]):
+    """Character to ``"o"`` (a letter of our scripts), ``"x"`` (one of another) or ``""``, found on first use."""
+
+    def __init__(self, scripts: tuple[str, ...]) -> None:
+        super().__init__()
+        self.scripts = scripts
+
+    def __missing__(self, char: str) -> str:
+        script = script_of(char)
+        self[char] = kind = "" if script == COMMON else "o" if script in self.scripts else "x"
+        return kind
+
+    def mostly_ours(self, text: str) -> bool:
+        """Whether at least half of the letters are ours; so it is where there are none."""
+        if not self.scripts:
+            return True
+        letters = "".join(map(self.__getitem__, text))
+        return 2 * letters.count("o") >= len(letters)

@@ -58,3 +58,27 @@ def test_what_is_dropped_for_another_reason_is_no_first_occurrence() -> None:
 def test_options_out_of_range(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError, match="1 or more"):
         PairFilter(**wrong)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("src_scripts", "tgt_scripts", "dropped"),
+    [
+        ((), (), []),
+        (("LATIN",), (), [1]),
+        (("LATIN",), ("SINHALA",), [0, 1, 2, 3]),
+        ((), ("SINHALA", "LATIN"), []),
+        ((), ("CYRILLIC",), [0, 1, 2, 3, 4]),
+    ],
+)
+def test_wrong_script(src_scripts: tuple[str, ...], tgt_scripts: tuple[str, ...], dropped: list[int]) -> None:
+    pairs = [
+        ("the house", "nyumba"),
+        ("ගෙදර", "nyumba"),
+        ("the wine (වයින්)", "divai"),
+        ("дом and", "nyumba"),  # half is enough
+        ("the house", "ගෙදර ගෙදර abcd"),
+        ("12 - 34", "12 : 34"),
+    ]
+    kept, counts = _kept(PairFilter(src_scripts=src_scripts, tgt_scripts=tgt_scripts), pairs)
+    assert kept == [n for n in range(len(pairs)) if n not in dropped]
+    assert counts == ({filters.SCRIPT: len(dropped)} if dropped else {})

@@ -40,6 +40,21 @@ _TABLE = [
     ("isiXhosa", "xh", "xho", "Latn", "Xhosa"),
     ("Luganda", "lg", "lug", "Latn", "Ganda"),
     ("nob", "nb", "nob", "Latn", "Norwegian Bokmål"),
+    # as OPUS writes them
+    ("pt_BR", "pt", "por", "Latn", "Portuguese"),
+    ("en_GB", "en", "eng", "Latn", "English"),
+    ("en_gb", "en", "eng", "Latn", "English"),
+    ("zh_HK", "zh", "zho", "Hant", "Chinese"),
+    ("nb_NO", "nb", "nob", "Latn", "Norwegian Bokmål"),
+    ("be_tarask", "be", "bel", "Cyrl", "Belarusian"),
+    ("cbk_zam", "cbk", "cbk", None, "Chavacano"),
+    ("crh_latn", "crh", "crh", "Latn", "Crimean Tatar"),
+    ("bn_in", "bn", "ben", "Beng", "Bangla"),
+    ("fa_AF", "fa", "fas", "Arab", "Persian"),
+    ("zsm", "ms", "msa", "Latn", "Malay"),
+    ("kmr", "ku", "kur", "Latn", "Kurdish"),
+    ("jw", "jv", "jav", "Latn", "Javanese"),
+    ("amh", "am", "amh", "Ethi", "Amharic"),
     ("cjs", "cjs", "cjs", None, "Shor"),  # its script is in no table: better unknown than that of English
 ]
 
@@ -60,8 +75,36 @@ def test_answers_are_stable_under_asking_again() -> None:
 def test_a_member_filed_under_its_macrolanguage_says_so() -> None:
     assert language("swh").note == "swh, Swahili (individual language), is filed under sw, Swahili"
     assert "zh, Chinese" in language("cmn").note
-    for plain in ("sw", "swa", "swahili", "arz", "yue", "iw", "tl", "ger"):
+    for plain in ("arz", "yue", "iw", "tl", "ger", "pt_br", "ak"):
         assert language(plain).note == ""
+
+
+def test_a_macrolanguage_says_which_member_was_taken() -> None:
+    for asked in ("sw", "swa", "swahili", "sw_KE"):
+        assert language(asked).note == "a macrolanguage; swh, Swahili (individual language), is taken for it"
+    members = {
+        asked: language(asked).member for asked in ("zh", "zh_tw", "ar", "fa", "ms", "ku", "swh", "de", "ak")
+    }
+    assert members == {
+        "zh": "cmn",
+        "zh_tw": "cmn",
+        "ar": "arb",
+        "fa": "pes",
+        "ms": "zsm",
+        "ku": "kmr",
+        "swh": "swh",
+        "de": None,
+        "ak": None,
+    }
+
+
+def test_the_territory_is_kept_beside_the_code() -> None:
+    assert [language(asked).territory for asked in ("pt_br", "zh-TW", "en_GB", "sw")] == [
+        "BR",
+        "TW",
+        "GB",
+        None,
+    ]
 
 
 @pytest.mark.parametrize(
