@@ -67,7 +67,7 @@ class TransferOptions:
     )
     donor: str | None = _option(
         None,
-        "Model that speaks the target tokenizer already (omp, common-interpolation, clp-plus).",
+        "Model that speaks the target tokenizer already (omp, common-interpolation, clp, clp-plus).",
         group="Material",
     )
     fetch: tuple[str, ...] = _option(

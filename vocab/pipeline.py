@@ -20,7 +20,8 @@ from vocab.methods import Need, choose_method
 from vocab.methods.expression import Expression, evaluate, parse_expression
 from vocab.methods.recipes import Kitchen
 from vocab.options import TransferOptions
-from vocab.plan import Norm, Origin, OriginShare, RowExplanation, TransferPlan
+from vocab.plan import Norm, Origin, TransferPlan
+from vocab.plan_rows import OriginShare, RowExplanation
 from vocab.progress import Decision, Decisions, Progress
 from vocab.tokens import Vocabulary
 

@@ -11,15 +11,18 @@ from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError
+from vocab.low_rank import LowRank
 from vocab.sampling import Sampling, grouped_rows
-from vocab.tokens import BYTE_TO_CHAR
+
+if TYPE_CHECKING:
+    from vocab.plan_rows import OriginShare, RowExplanation
 
 Norm = Literal["none", "sources"]
 Side = Literal["input", "head"]
@@ -38,35 +41,6 @@ class Origin(IntEnum):
     COMPOSED = 4  # a weighted sum of the old tokenizer's pieces of this token
     SAMPLED = 5  # drawn from a distribution over the old rows when the plan is applied
     SPECIAL = 6  # a special token, matched by its role
-
-
-@dataclass(frozen=True)
-class RowExplanation:
-    """One row of a plan in words: ``terms`` are (old token, weight), heaviest first."""
-
-    token: str
-    token_id: int
-    origin: str
-    terms: tuple[tuple[str, float], ...]
-
-    def __str__(self) -> str:
-        if not self.terms:
-            return f"{self.token} ({self.origin})"
-        parts = []
-        for i, (token, weight) in enumerate(self.terms):
-            sign = "" if i == 0 and weight >= 0 else "- " if weight < 0 else "+ "
-            parts.append(f"{sign}{abs(weight):.3g} {token}")
-        return f"{self.token} ({self.origin}) = {' '.join(parts)}"
-
-
-@dataclass(frozen=True)
-class OriginShare:
-    """Rows of one origin: their number, and their share of all rows and of the text's tokens."""
-
-    origin: str
-    n_rows: int
-    row_share: float
-    text_share: float | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,6 +69,9 @@ class TransferPlan:
     norm : {"none", "sources"}
         ``"sources"`` rescales mixed rows of the input matrix to the weighted mean norm of the rows they are
         made of: convex combinations shrink. Head rows and biases are never rescaled.
+    low_rank : tuple of LowRank
+        Parts that are added to the rows of `weights`: rows that are mixed from too many old rows to write
+        their weights out.
 
     Raises
     ------
@@ -113,6 +90,7 @@ class TransferPlan:
     norm: Norm = "none"
     sample_groups: NDArray[np.int32] = field(default_factory=lambda: _NO_GROUPS)
     src_groups: NDArray[np.int32] = field(default_factory=lambda: _NO_GROUPS)
+    low_rank: tuple[LowRank, ...] = ()
 
     def __post_init__(self) -> None:
         weights = sp.csr_array(self.weights, dtype=np.float32, copy=True)
@@ -124,6 +102,7 @@ class TransferPlan:
         object.__setattr__(self, "weights", weights)
         object.__setattr__(self, "origins", origins)
         object.__setattr__(self, "sample_keys", np.ascontiguousarray(keys, dtype=np.int64))
+        object.__setattr__(self, "low_rank", tuple(part for part in self.low_rank if len(part.rows)))
         for name, size in (("sample_groups", weights.shape[0]), ("src_groups", weights.shape[1])):
             groups = getattr(self, name)
             groups = np.full(size, -1) if groups is _NO_GROUPS else groups
@@ -146,7 +125,9 @@ class TransferPlan:
             raise InputError("unknown norm policy", got=self.norm, wanted=" or ".join(get_args(Norm)))
         if self.n_tgt and self.origins.max() > max(Origin):
             raise InputError("unknown origin", got=self.origins.max(), wanted=f"0 to {max(Origin):d}")
-        filled = np.diff(self.weights.indptr) > 0
+        for part in self.low_rank:
+            part.check(self.n_tgt, self.n_src)
+        filled = (np.diff(self.weights.indptr) > 0) | self.dense
         unfilled = np.isin(self.origins, (Origin.EMPTY, Origin.SAMPLED))
         wrong = np.flatnonzero(filled == unfilled)
         if len(wrong):
@@ -213,11 +194,19 @@ class TransferPlan:
         return int(self.weights.shape[0])
 
     @cached_property
+    def dense(self) -> NDArray[np.bool_]:
+        """Which rows have a low-rank part, shape (n_tgt,)."""
+        found = np.zeros(self.n_tgt, bool)
+        for part in self.low_rank:
+            found[part.rows] = True
+        return found
+
+    @cached_property
     def whole_rows(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Rows that are exactly one old row (weight 1), and which old row each is."""
         indptr = self.weights.indptr
         rows = np.flatnonzero(np.diff(indptr) == 1)
-        rows = rows[self.weights.data[indptr[rows]] == 1.0]
+        rows = rows[(self.weights.data[indptr[rows]] == 1.0) & ~self.dense[rows]]
         return rows.astype(np.int64), self.weights.indices[indptr[rows]].astype(np.int64)
 
     def apply(self, matrix: NDArray[Any], *, side: Side = "input") -> NDArray[Any]:
@@ -244,7 +233,8 @@ class TransferPlan:
 
         Notes
         -----
-        O(nnz * dim) time; float32 (float64 for float64 input) copies of the old and the new matrix. The
+        O(nnz * dim) time, and that of :meth:`vocab.low_rank.LowRank.add_to` for each low-rank part;
+        float32 (float64 for float64 input) copies of the old and the new matrix. The
         product runs in one thread and random streams belong to rows, so the result has the same bits
         whatever the thread count.
         """
@@ -269,6 +259,8 @@ class TransferPlan:
                 "the old matrix holds NaN or infinite values", hint="repair the checkpoint first"
             )
         new = self.weights @ compute
+        for part in self.low_rank:
+            part.add_to(new, compute)
         if self.norm == "sources" and side == "input" and matrix.ndim == 2:
             self._restore_norms(new, compute)
         out = new.astype(matrix.dtype)
@@ -284,8 +276,14 @@ class TransferPlan:
     def _restore_norms(self, new: NDArray[Any], old: NDArray[Any]) -> None:
         mixed = np.isin(self.origins, (Origin.MIXED, Origin.COMPOSED))
         magnitudes = abs(self.weights)
-        total = np.asarray(magnitudes.sum(axis=1)).ravel()
-        wanted = (magnitudes @ np.linalg.norm(old, axis=1)) / np.maximum(total, np.finfo(np.float32).tiny)
+        total = np.asarray(magnitudes.sum(axis=1)).ravel().astype(np.float64)
+        lengths = np.linalg.norm(old, axis=1)
+        summed = magnitudes @ lengths.astype(np.float64)
+        for part in self.low_rank:  # its single weights are not known: every anchor counts alike
+            weight = np.abs(part.sums())
+            total[part.rows] += weight
+            summed[part.rows] += weight * lengths[part.anchors].mean()
+        wanted = summed / np.maximum(total, np.finfo(np.float32).tiny)
         norms = np.linalg.norm(new, axis=1)
         scale = np.where(mixed & (norms > 0), wanted / np.maximum(norms, np.finfo(np.float32).tiny), 1.0)
         new *= scale[:, None].astype(new.dtype)
@@ -331,51 +329,32 @@ class TransferPlan:
 
         return differing_rows(self, other, atol=atol)
 
-    def row_id(self, token: str | int) -> int:
-        """Id of a new token, given as id, as text without its word-start mark, or as exact string.
-
-        ``kazi`` is the word ``Ġkazi`` or ``▁kazi`` where there is one, and the continuation only where not.
-        """
-        if not isinstance(token, str):
-            if not 0 <= token < self.n_tgt:
-                raise InputError("no such token id", got=token, wanted=f"0 to {self.n_tgt - 1}")
-            return int(token)
-        spelled = "".join(BYTE_TO_CHAR[byte] for byte in token.encode(errors="surrogateescape"))
-        for spelling in (f"Ġ{spelled}", f"▁{token}", token, f"##{token}", spelled):
-            if spelling in self._tgt_ids:
-                return self._tgt_ids[spelling]
-        raise InputError(
-            f"the target vocabulary has no token {token!r}",
-            hint="it may be split into several tokens; give one of them, or an id",
-        )
+    def rows_of_weights(self, rows: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
+        """The weights of some new rows written out, low-rank part included, shape (len(rows), n_src)."""
+        weights: NDArray[np.float64] = self.weights[rows].astype(np.float64).toarray()
+        for part in self.low_rank:
+            part.add_weights(weights, rows.astype(np.int64))
+        return weights
 
     @cached_property
-    def _tgt_ids(self) -> dict[str, int]:
+    def tgt_ids(self) -> dict[str, int]:
+        """Id of every new token's string."""
         return {token: i for i, token in enumerate(self.tgt_tokens)}
+
+    def row_id(self, token: str | int) -> int:
+        """Id of a new token: see :func:`vocab.plan_rows.row_id`."""
+        from vocab.plan_rows import row_id
+
+        return row_id(self, token)
 
     def explain(self, token: str | int, *, top: int = 10) -> RowExplanation:
         """Of which old rows a new row is made, heaviest first."""
-        row = self.row_id(token)
-        start, stop = self.weights.indptr[row : row + 2]
-        values, cols = self.weights.data[start:stop], self.weights.indices[start:stop]
-        order = np.lexsort((cols, -np.abs(values)))[:top]
-        return RowExplanation(
-            token=self.tgt_tokens[row],
-            token_id=row,
-            origin=Origin(self.origins[row]).name.lower(),
-            terms=tuple((self.src_tokens[cols[j]], float(values[j])) for j in order),
-        )
+        from vocab.plan_rows import explain
+
+        return explain(self, token, top=top)
 
     def summary(self, token_counts: NDArray[np.integer[Any]] | None = None) -> list[OriginShare]:
-        """Rows by origin, weighted by how often the target text uses them where counts are given."""
-        total = None if token_counts is None else max(int(token_counts.sum()), 1)
-        shares = []
-        for origin in Origin:
-            rows = self.origins == origin
-            if not rows.any():
-                continue
-            text_share = None
-            if token_counts is not None and total is not None:
-                text_share = float(token_counts[: self.n_tgt][rows[: len(token_counts)]].sum()) / total
-            shares.append(OriginShare(origin.name.lower(), int(rows.sum()), float(rows.mean()), text_share))
-        return shares
+        """Rows by origin: see :func:`vocab.plan_rows.summary`."""
+        from vocab.plan_rows import summary
+
+        return summary(self, token_counts)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError
+from vocab.low_rank import LowRank
 from vocab.plan import Origin, TransferPlan
 from vocab.sampling import Sampling
 
 _NOT_LINEAR = (Origin.EMPTY, Origin.SAMPLED)
+_BLOCK_ROWS = 128  # rows written out at a time
 
 
 def then(first: TransferPlan, second: TransferPlan) -> TransferPlan:
@@ -30,7 +34,7 @@ def mix(first: TransferPlan, other: TransferPlan, alpha: float) -> TransferPlan:
         raise InputError("the mixing weight is out of range", got=alpha, wanted="0 <= alpha <= 1")
     linear = ~np.isin(first.origins, _NOT_LINEAR)
     other_linear = ~np.isin(other.origins, _NOT_LINEAR)
-    both = linear & other_linear & (first.origins != Origin.SPECIAL) & (_differences(first, other) > 0)
+    both = linear & other_linear & (first.origins != Origin.SPECIAL) & _differs(first, other)
     take = (~linear & ((first.origins == Origin.EMPTY) | other_linear)) | (both & (alpha == 0))
     share = np.where(both, alpha, np.where(take, 0.0, 1.0)).astype(np.float32)
     mixed = _combine(
@@ -67,6 +71,7 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
     whole[rows] = True
     uses_sampled = after.weights[:, np.flatnonzero(first.origins == Origin.SAMPLED)]
     lost = ((np.diff(uses_sampled.indptr) > 0) & ~whole) | (after.origins == Origin.SAMPLED)
+    lost |= _reads(after, first.origins == Origin.SAMPLED)
     if lost.any():
         raise InputError(
             f"{int(lost.sum())} rows of the second plan mix or draw sampled rows",
@@ -81,9 +86,14 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
     )
     keys[rows], groups[rows] = first.sample_keys[middle], first.sample_groups[middle]
     uses_empty = np.diff(after.weights[:, np.flatnonzero(first.origins == Origin.EMPTY)].indptr) > 0
-    weights = sp.csr_array(sp.diags_array((~uses_empty).astype(np.float32)) @ after.weights @ first.weights)
+    uses_empty |= _reads(after, first.origins == Origin.EMPTY)
+    kept = (~uses_empty).astype(np.float32)
+    weights = sp.csr_array(sp.diags_array(kept) @ after.weights @ first.weights)
     weights.eliminate_zeros()
+    low_rank = _scaled(_composed_low_rank(first, after), kept)
     unfilled = np.diff(weights.indptr) == 0
+    for part in low_rank:
+        unfilled[part.rows] = False
     origins[unfilled & (origins != Origin.SAMPLED)] = Origin.EMPTY
     return TransferPlan(
         weights=weights,
@@ -96,20 +106,75 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
         sample_keys=keys,
         sample_groups=groups,
         src_groups=first.src_groups,
+        low_rank=low_rank,
     )
 
 
+def _reads(plan: TransferPlan, old: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """New rows whose low-rank part gives a weight to one of these old rows."""
+    reading = np.zeros(plan.n_tgt, bool)
+    for part in plan.low_rank:
+        if part.right[old[part.anchors]].any():
+            reading[part.rows] = True
+    return reading
+
+
+def _composed_low_rank(first: TransferPlan, after: TransferPlan) -> list[LowRank]:
+    """``(W2 + L2 R2') (W1 + L1 R1') - W2 W1``: one part for each of the two plans' parts."""
+    parts = []
+    for part in first.low_rank:
+        left = np.zeros((after.n_tgt, part.left.shape[1]))
+        left += after.weights[:, part.rows] @ part.left.astype(np.float64)
+        for outer in after.low_rank:
+            _, here, there = np.intersect1d(outer.anchors, part.rows, return_indices=True)
+            core = outer.right[here].astype(np.float64).T @ part.left[there].astype(np.float64)
+            left[outer.rows] += outer.left @ core
+        rows = np.flatnonzero(left.any(axis=1))
+        parts.append(LowRank(rows, left[rows].astype(np.float32), part.anchors, part.right))
+    for outer in after.low_rank:
+        right = first.weights[outer.anchors].T @ outer.right.astype(np.float64)
+        anchors = np.flatnonzero(right.any(axis=1))
+        parts.append(LowRank(outer.rows, outer.left, anchors, right[anchors].astype(np.float32)))
+    return parts
+
+
+def _scaled(parts: Iterable[LowRank], share: NDArray[np.float32]) -> tuple[LowRank, ...]:
+    scaled = (part.scaled(share) for part in parts)
+    return tuple(part for part in scaled if part is not None)
+
+
 def differing_rows(first: TransferPlan, second: TransferPlan, *, atol: float = 0.0) -> NDArray[np.int64]:
-    """Ids of the rows whose origin or weights differ by more than `atol`."""
-    differs = (_differences(first, second) > atol) | (first.origins != second.origins)
-    return np.flatnonzero(differs).astype(np.int64)
+    """Ids of the rows whose origin or weights differ by more than `atol`.
+
+    Rows with low-rank parts that are not the same arrays are written out to be compared: ``n_src * rank``
+    operations each.
+    """
+    differences = _sparse_differences(first, second)
+    dense = np.flatnonzero(_dense_in_one(first, second))
+    for start in range(0, len(dense), _BLOCK_ROWS):
+        rows = dense[start : start + _BLOCK_ROWS]
+        difference = first.rows_of_weights(rows) - second.rows_of_weights(rows)
+        differences[rows] = np.abs(difference).max(axis=1, initial=0.0)
+    return np.flatnonzero((differences > atol) | (first.origins != second.origins)).astype(np.int64)
 
 
-def _differences(first: TransferPlan, second: TransferPlan) -> NDArray[np.float32]:
-    """Largest difference of the weights of each row."""
+def _differs(first: TransferPlan, second: TransferPlan) -> NDArray[np.bool_]:
+    """Rows whose weights may differ; where low-rank parts are not the same arrays, all their rows."""
+    return (_sparse_differences(first, second) > 0) | _dense_in_one(first, second)
+
+
+def _sparse_differences(first: TransferPlan, second: TransferPlan) -> NDArray[np.float32]:
+    """Largest difference of the written-out weights of each row."""
     _check_same_tokens(first, second)
     difference = sp.csr_array(abs(first.weights - second.weights))
     return difference.max(axis=1).toarray().ravel()
+
+
+def _dense_in_one(first: TransferPlan, second: TransferPlan) -> NDArray[np.bool_]:
+    """Rows with a low-rank part in either plan, unless both plans have the same parts."""
+    parts, others = first.low_rank, second.low_rank
+    same = len(parts) == len(others) and all(map(LowRank.same_as, parts, others))
+    return np.zeros(first.n_tgt, bool) if same else first.dense | second.dense
 
 
 def _combine(
@@ -135,6 +200,7 @@ def _combine(
         norm=first.norm,
         sample_groups=np.where(take_second, second.sample_groups, first.sample_groups),
         src_groups=src_groups,
+        low_rank=_scaled(first.low_rank, share) + _scaled(second.low_rank, 1 - share),
     )
 
 

@@ -12,11 +12,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from align.errors import InputError
+from vocab.low_rank import LowRank
 from vocab.plan import TransferPlan
 from vocab.sampling import Sampling
 
 SCHEMA = 1
 ARRAYS, FACTS = "plan.safetensors", "plan.json"
+_FACTORS = ("rows", "left", "anchors", "right")  # in the order of LowRank's parameters
 
 
 def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
@@ -32,11 +34,14 @@ def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
     }
     if (plan.sample_groups >= 0).any():  # absent where every sampled row is drawn around all old rows
         arrays |= {"sample_groups": plan.sample_groups, "src_groups": plan.src_groups}
+    for i, part in enumerate(plan.low_rank):
+        arrays |= {f"low_rank.{i}.{name}": getattr(part, name) for name in _FACTORS}
     facts = {
         "schema": SCHEMA,
         "method": plan.method,
         "options": dict(plan.options),
         "norm": plan.norm,
+        "low_rank": len(plan.low_rank),
         "sampling": None if plan.sampling is None else asdict(plan.sampling),
         "src_tokens": plan.src_tokens,
         "tgt_tokens": plan.tgt_tokens,
@@ -86,6 +91,10 @@ def load_plan(folder: str | Path) -> TransferPlan:
             sampling=None if facts["sampling"] is None else Sampling(**facts["sampling"]),
             sample_keys=arrays["sample_keys"],
             norm=facts["norm"],
+            low_rank=tuple(
+                LowRank(*(arrays[f"low_rank.{i}.{name}"] for name in _FACTORS))
+                for i in range(facts.get("low_rank", 0))
+            ),
             **{name: arrays[name] for name in ("sample_groups", "src_groups") if name in arrays},
         )
     except (InputError, SafetensorError, KeyError, TypeError, ValueError) as error:

@@ -68,6 +68,9 @@ def same_plan(a: TransferPlan, b: TransferPlan) -> None:
     np.testing.assert_array_equal(a.weights.indptr, b.weights.indptr)
     np.testing.assert_array_equal(a.weights.indices, b.weights.indices)
     np.testing.assert_array_equal(a.weights.data, b.weights.data)
+    assert len(a.low_rank) == len(b.low_rank)
+    for ours, theirs in zip(a.low_rank, b.low_rank, strict=True):
+        assert ours.same_as(theirs)
     drawn = a.origins == Origin.SAMPLED
     np.testing.assert_array_equal(a.sample_keys[drawn], b.sample_keys[drawn])
     if drawn.any():

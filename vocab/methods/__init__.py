@@ -19,9 +19,13 @@ from vocab.methods.focus import focus
 from vocab.methods.interpolation import common_interpolation
 from vocab.methods.ofa import ofa
 from vocab.methods.omp import omp
+from vocab.methods.overlap_factorized import overlap_factorized
+from vocab.methods.ramen import ramen, ramen_parallel
 from vocab.methods.sampled import hf, mean, multivariate, normal, random, script
 from vocab.methods.trans_tokenization import trans_tokenization
+from vocab.methods.vipi import vipi
 from vocab.methods.wechsel import wechsel
+from vocab.methods.zip_tie import zip_tie
 
 Need = Literal["parallel", "vectors", "lexicon", "text", "donor"]
 
@@ -41,11 +45,16 @@ __all__ = [
     "normal",
     "ofa",
     "omp",
+    "overlap_factorized",
+    "ramen",
+    "ramen_parallel",
     "random",
     "script",
     "special",
     "trans_tokenization",
+    "vipi",
     "wechsel",
+    "zip_tie",
 ]
 
 
@@ -58,6 +67,7 @@ class Method:
     needs: tuple[Need, ...]
     fallbacks: tuple[str, ...]
     paper: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 _INFORMED = ("copy", "constituents", "mean")
@@ -78,6 +88,20 @@ METHODS: dict[str, Method] = {
             ("vectors", "lexicon"),
             _INFORMED,
             "Minixhofer et al. 2022, arXiv:2112.06598",
+        ),
+        Method(
+            "ramen",
+            "all old tokens, by sparsemax over the mean vectors of their words",
+            ("vectors", "lexicon"),
+            _INFORMED,
+            "Tran 2020, arXiv:2002.07306",
+        ),
+        Method(
+            "ramen-parallel",
+            "the old tokens linked to it in parallel text, as often as they are",
+            ("parallel",),
+            _INFORMED,
+            "Tran 2020, arXiv:2002.07306",
         ),
         Method(
             "focus",
@@ -107,6 +131,13 @@ METHODS: dict[str, Method] = {
             ("constituents", "mean"),
         ),
         Method(
+            "clp",
+            "all shared tokens, by likeness in a donor's embeddings",
+            ("donor",),
+            ("constituents", "mean"),
+            "Ostendorff and Rehm 2023, arXiv:2301.09626",
+        ),
+        Method(
             "clp-plus",
             "the shared tokens most like it in a donor's embeddings, by sparsemax",
             ("donor",),
@@ -119,6 +150,39 @@ METHODS: dict[str, Method] = {
             (),
             ("mean",),
             "Gee et al. 2022, arXiv:2402.09977",
+            aliases=("fvt",),
+        ),
+        *(
+            Method(f"constituents-{weighting}", summary, (), ("mean",), paper, aliases=aliases)
+            for weighting, summary, paper, aliases in (
+                ("length", "its pieces, weighted by their length", "Gee et al. 2022", ("wvt",)),
+                ("first", "its first piece", "", ()),
+                ("last", "its last piece", "", ()),
+                ("decay", "its pieces, each weighing half as much as the one before", "", ()),
+                ("decay-last", "its pieces, each weighing half as much as the next", "", ()),
+                ("merge", "half each part it was merged from", "Yamaguchi et al. 2024, arXiv:2406.11477", ()),
+            )
+        ),
+        Method(
+            "vipi",
+            "the shortest ways to spell it with old tokens, averaged",
+            (),
+            ("mean",),
+            "Mosin et al. 2021, arXiv:2112.14569",
+        ),
+        Method(
+            "zip-tie",
+            "the mean of its characters and bytes under the old vocabulary",
+            (),
+            ("mean",),
+            "Chen and Li 2024, arXiv:2404.00862",
+        ),
+        Method(
+            "overlap-factorized",
+            "drawn along the leading axes of the old rows, after a copy",
+            (),
+            ("mean",),
+            "Pfeiffer et al. 2021, arXiv:2012.15562",
         ),
         Method("copy", "the old token of the same bytes", (), ("mean",)),
         Method(
@@ -145,8 +209,9 @@ def find_method(name: str) -> Method:
     UsageError
         For an unknown name; the message lists those that exist.
     """
-    if name in METHODS:
-        return METHODS[name]
+    for method in METHODS.values():
+        if name == method.name or name in method.aliases:
+            return method
     near = difflib.get_close_matches(name, METHODS, n=1)
     raise UsageError(
         f"unknown method {name!r}",

@@ -8,7 +8,7 @@ empirical study on cross-lingual vocabulary adaptation", arXiv:2402.10712.
 from __future__ import annotations
 
 import warnings
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -19,14 +19,12 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.neighbors import top_k
 from align.normalize import unit
+from vocab.low_rank import LowRank
 from vocab.methods.overlap import Overlap, anchored_plan, overlap
 from vocab.methods.sparsemax import sparsemax_mix
-from vocab.plan import TransferPlan
+from vocab.plan import Origin, TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
 
-_MAX_BYTES = 2 << 30  # of a plan made as published, while it is built
-_BYTES_AN_ENTRY = 44  # measured: 42, for copies of weight and column on the way into a plan
-_BLOCK_ROWS = 512
 _SMALL_SUM = 0.1  # of cosines, among which the largest is often above 0.5
 
 
@@ -89,8 +87,8 @@ def clp(
     plus : bool
         CLP+: sparsemax of the cosines instead, which is sparse and never negative.
     top : int, optional
-        Only the nearest copied tokens of each new one. None is the published rule: dense rows, possible for
-        small vocabularies only. :func:`clp_factors` applies it at any size without a plan.
+        Only the nearest copied tokens of each new one. None is the published rule, whose rows are dense: the
+        plan keeps them as a product of thin matrices (:class:`vocab.low_rank.LowRank`).
 
     Returns
     -------
@@ -101,8 +99,7 @@ def clp(
     Raises
     ------
     InputError
-        For a helper that is too small or not finite, and for a published plan that would need more than
-        2 GiB, with the estimate.
+        For a helper that is too small or not finite.
     UsageError
         For `top` below 1 or together with `plus`.
 
@@ -113,9 +110,9 @@ def clp(
 
     Notes
     -----
-    Time ``2 n_new n_anchors dim`` operations. Memory 44 bytes for each of the ``n_new n_anchors`` entries
-    as published; with `top` or `plus` float32 copies of the helper's rows, 0.3 GiB and 40 bytes an entry. The
-    same bits for any number of threads.
+    As published, time and memory grow with ``(n_new + n_anchors) dim``. With `top` or `plus`, time is
+    ``2 n_new n_anchors dim`` operations and memory float32 copies of the helper's rows, 0.3 GiB and 40 bytes
+    an entry. The same bits for any number of threads.
     """
     if top is not None and (top < 1 or plus):
         raise UsageError(
@@ -131,7 +128,7 @@ def clp_factors(
     *,
     helper_matrix: NDArray[np.floating],
 ) -> ClpFactors:
-    """The new rows of :func:`clp` as published, as a low-rank product instead of a plan.
+    """The new rows of :func:`clp` as published, as factors in float64.
 
     Raises
     ------
@@ -189,6 +186,7 @@ def _clp(
         warnings.warn("clp found no shared token with a row in the helper: nothing is mixed", stacklevel=3)
     if not len(shared):
         new = new[:0]
+    factors = None
     if not len(new):
         mixtures = sp.csr_array((0, len(shared)), dtype=np.float32)
     elif plus:
@@ -196,12 +194,13 @@ def _clp(
             unit(helper[new].astype(np.float32)), unit(helper[shared].astype(np.float32))
         )
     elif top is None:
-        mixtures, new = _published(_factors(taken, new, shared, helper))
+        factors = _factors(taken, new, shared, helper)
+        mixtures, new = sp.csr_array((0, len(shared)), dtype=np.float32), new[:0]
     else:
         mixtures, new = _nearest(new, helper[new], helper[shared], top)
     mixture_of = np.full(len(tgt), -1, np.int64)
     mixture_of[new] = np.arange(len(new))
-    return anchored_plan(
+    plan = anchored_plan(
         src,
         tgt,
         taken,
@@ -211,28 +210,17 @@ def _clp(
         method="clp-plus" if plus else "clp",
         options={"top": top, "dim": helper.shape[1], "anchors": len(shared)},
     )
+    return plan if factors is None else _with_factors(plan, factors)
 
 
-def _published(factors: ClpFactors) -> tuple[sp.csr_array, NDArray[np.int64]]:
-    """Every weight, written out, and whose they are."""
-    shape = (len(factors.rows), len(factors.anchors))
-    n_entries = shape[0] * shape[1]
-    needed = n_entries * _BYTES_AN_ENTRY
-    if needed > _MAX_BYTES:
-        raise InputError(
-            "the plan as published is too large, because all its rows are dense",
-            got=f"{shape[0]} x {shape[1]} weights, about {needed / 2**30:.1f} GiB",
-            wanted=f"at most {_MAX_BYTES / 2**30:.0f} GiB",
-            hint="keep the nearest tokens (top=64), use clp-plus, or clp_factors, which is exact",
-        )
+def _with_factors(plan: TransferPlan, factors: ClpFactors) -> TransferPlan:
+    """Fill the mixed rows with the published weights, none of them written out."""
     _warn_cancelled(factors.sums)
-    values = np.empty(shape, np.float32)
-    with threadpool_limits(1, user_api="blas"):  # the same bits for any number of threads
-        for start in range(0, shape[0], _BLOCK_ROWS):
-            values[start : start + _BLOCK_ROWS] = factors.left[start : start + _BLOCK_ROWS] @ factors.right.T
-    columns = np.tile(np.arange(shape[1], dtype=np.int32), shape[0])
-    indptr = np.arange(shape[0] + 1, dtype=np.int64) * shape[1]
-    return sp.csr_array((values.ravel(), columns, indptr), shape=shape), factors.rows
+    left, right = factors.left.astype(np.float32), factors.right.astype(np.float32)
+    part = LowRank(factors.rows, left, factors.anchors, right)
+    origins = plan.origins.copy()
+    origins[part.rows] = Origin.MIXED
+    return replace(plan, origins=origins, low_rank=(part,))
 
 
 def _nearest(

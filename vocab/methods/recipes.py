@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
+from functools import cached_property, partial
+from typing import Any, get_args
 
 from numpy.typing import NDArray
 
@@ -14,6 +14,7 @@ from align.vectors import Vectors
 from vocab import methods
 from vocab.materials import Materials
 from vocab.methods import Method
+from vocab.methods.constituents import Weighting
 from vocab.plan import TransferPlan
 from vocab.progress import Decisions, Progress
 from vocab.token_links import token_counts
@@ -27,6 +28,8 @@ _STAGES = {
     "trans-tokenization": "align the parallel text",
     "wechsel": "align the word vectors and mix",
     "ofa": "align the word vectors and mix",
+    "ramen": "align the word vectors and mix",
+    "ramen-parallel": "align the parallel text",
 }
 
 
@@ -81,15 +84,19 @@ def _trans_tokenization(kitchen: Kitchen) -> TransferPlan:
     Entries of one word skew the aligner's jumps and NULL: with 1,718 pairs and 6,268 entries they gained 3
     to 5 points of retrieval, with 30,782 pairs they lost 2.
     """
+    return _from_links(kitchen, methods.trans_tokenization)
+
+
+def _from_links(kitchen: Kitchen, method: Callable[..., TransferPlan]) -> TransferPlan:
     materials, lexicon = kitchen.materials, kitchen.materials.lexicon
     src, tgt = ([], []) if materials.parallel is None else (materials.parallel.src, materials.parallel.tgt)
     if materials.links is not None:
         counts = token_counts(
             materials.links, src, tgt, kitchen.source, kitchen.target, tokenize=materials.link_words
         )
-        return methods.trans_tokenization(kitchen.source, kitchen.target, counts=counts)
+        return method(kitchen.source, kitchen.target, counts=counts)
     if not src and lexicon is None:
-        raise UsageError("trans-tokenization needs parallel text or a lexicon")
+        raise UsageError("there is neither parallel text nor a lexicon")
     if lexicon is not None and len(lexicon) > len(src):
         kitchen.decisions.add(
             "alignment", f"{len(lexicon):,} lexicon entries join {len(src):,} sentence pairs", "they are more"
@@ -100,7 +107,7 @@ def _trans_tokenization(kitchen: Kitchen) -> TransferPlan:
         )
         src = [*src, *(src_space + entry[0] for entry in lexicon)]
         tgt = [*tgt, *(tgt_space + entry[1] for entry in lexicon)]
-    return methods.trans_tokenization(kitchen.source, kitchen.target, parallel=(src, tgt))
+    return method(kitchen.source, kitchen.target, parallel=(src, tgt))
 
 
 def _wechsel(kitchen: Kitchen) -> TransferPlan:
@@ -125,11 +132,29 @@ def _ofa(kitchen: Kitchen) -> TransferPlan:
     )
 
 
+def _ramen(kitchen: Kitchen) -> TransferPlan:
+    src_vectors, tgt_vectors = kitchen.vectors
+    return methods.ramen(
+        kitchen.source,
+        kitchen.target,
+        src_vectors=src_vectors,
+        tgt_vectors=tgt_vectors,
+        lexicon=kitchen.materials.lexicon,
+    )
+
+
+def _constituents(weighting: Weighting, kitchen: Kitchen) -> TransferPlan:
+    return methods.constituents(kitchen.source, kitchen.target, weighting=weighting)
+
+
 _RECIPES: Mapping[str, Callable[[Kitchen], TransferPlan]] = {
     "trans-tokenization": _trans_tokenization,
     "wechsel": _wechsel,
     "ofa": _ofa,
+    "ramen": _ramen,
+    "ramen-parallel": lambda kitchen: _from_links(kitchen, methods.ramen_parallel),
     "focus": lambda kitchen: methods.focus(kitchen.source, kitchen.target, texts=kitchen.materials.text),
+    "clp": lambda kitchen: methods.clp(kitchen.source, kitchen.target, helper_matrix=kitchen.donor),
     "clp-plus": lambda kitchen: methods.clp(
         kitchen.source, kitchen.target, helper_matrix=kitchen.donor, plus=True
     ),
@@ -137,7 +162,13 @@ _RECIPES: Mapping[str, Callable[[Kitchen], TransferPlan]] = {
     "common-interpolation": lambda kitchen: methods.common_interpolation(
         kitchen.source, kitchen.target, donor_matrix=kitchen.donor
     ),
-    "constituents": lambda kitchen: methods.constituents(kitchen.source, kitchen.target),
+    "constituents": partial(_constituents, "mean"),
+    **{f"constituents-{name}": partial(_constituents, name) for name in get_args(Weighting)[1:]},
+    "vipi": lambda kitchen: methods.vipi(kitchen.source, kitchen.target),
+    "zip-tie": lambda kitchen: methods.zip_tie(kitchen.source, kitchen.target),
+    "overlap-factorized": lambda kitchen: methods.overlap_factorized(
+        kitchen.source, kitchen.target, seed=kitchen.seed
+    ),
     "copy": lambda kitchen: methods.copy(kitchen.source, kitchen.target),
     "script": lambda kitchen: methods.script(kitchen.source, kitchen.target, seed=kitchen.seed),
     "mean": lambda kitchen: methods.mean(kitchen.source, kitchen.target, seed=kitchen.seed),
