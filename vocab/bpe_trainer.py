@@ -14,7 +14,7 @@ from typing import Any
 import numba
 import numpy as np
 
-_CONTINUES = 0x110000  # added to the code point of a character that does not begin its word
+CONTINUES = 0x110000  # added to the code point of a character that does not begin its word
 Scalar = int | np.signedinteger[Any]
 HASH_BASE = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no character is multiplied away
 
@@ -104,7 +104,7 @@ def learn_merges(
     if prefix:
         inner = np.ones(len(codes), bool)
         inner[first] = False
-        codes[inner & (codes >= 0)] += _CONTINUES
+        codes[inner & (codes >= 0)] += CONTINUES
     known = np.unique(codes[codes >= 0])
     symbols = np.where(codes >= 0, np.searchsorted(known, codes), -1).astype(np.int32)
 
@@ -112,17 +112,20 @@ def learn_merges(
     after, before = position + np.int32(1), position - np.int32(1)
     after[first + sizes - 1] = -1
     before[first] = -1
-    left, right, counts = _merge_pairs(
+    left, right, counts = merge_pairs(
         symbols,
         after,
         before,
         np.repeat(spelled_counts, sizes),
         mixed(known),
+        np.full(len(known), HASH_BASE),
+        np.ones(len(known), np.int64),
+        np.empty(0, np.uint64),
         min(max_merges, len(codes)),
         max(min_count, 1),
         max_length or len(codes) + 1,
     )
-    tokens = [chr(code) if code < _CONTINUES else prefix + chr(code - _CONTINUES) for code in known.tolist()]
+    tokens = [chr(code) if code < CONTINUES else prefix + chr(code - CONTINUES) for code in known.tolist()]
     characters = tuple(tokens)
     pairs = []
     for a, b in zip(left.tolist(), right.tolist(), strict=True):
@@ -140,18 +143,23 @@ def mixed(codes: np.ndarray) -> np.ndarray:
 
 
 @numba.njit(cache=True)
-def _merge_pairs(
+def merge_pairs(
     symbols: np.ndarray,
     after: np.ndarray,
     before: np.ndarray,
     weights: np.ndarray,
     hashes: np.ndarray,
+    powers: np.ndarray,
+    lengths: np.ndarray,
+    taken: np.ndarray,
     max_merges: int,
     min_count: int,
     max_length: int,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Left ids, right ids and counts of the merges; the four arrays by position are used up.
 
+    Of each symbol that is there from the start: the rolling hash of its spelling, the power of the hash's
+    base that shifts by it, its length in characters; ``taken`` are hashes of spellings that nothing may have.
     Each position holds a symbol, linked to its neighbours in the word, and the number of the pair that it
     begins: -1 for none, -2 for one that the running merge has yet to number. Occurrences of a pair lie
     together, ascending; those that have gone stale are known by the position's other pair number.
@@ -161,12 +169,14 @@ def _merge_pairs(
     capacity = n_symbols + max_merges
     token_hash = np.empty(capacity, np.uint64)
     token_power = np.empty(capacity, np.uint64)
-    token_length = np.ones(capacity, np.int64)
-    spelled = np.zeros(4 * (1 << int(np.log2(capacity + 1))), np.uint64)  # open addressing, 0 is free
+    token_length = np.empty(capacity, np.int64)
+    # open addressing, 0 is free
+    spelled = np.zeros(4 * (1 << int(np.log2(capacity + len(taken) + 1))), np.uint64)
     for s in range(n_symbols):
-        token_hash[s] = hashes[s]
-        token_power[s] = HASH_BASE
+        token_hash[s], token_power[s], token_length[s] = hashes[s], powers[s], lengths[s]
         _add(spelled, hashes[s])
+    for s in range(len(taken)):
+        _add(spelled, taken[s])
     out_left = np.empty(max_merges, np.int32)
     out_right = np.empty(max_merges, np.int32)
     out_count = np.empty(max_merges, np.int64)
