@@ -32,11 +32,15 @@ class Sampling:
     seed : int
         Seed of all streams. Each row has a stream of its own, keyed by the row, so adding or removing other
         rows leaves it as it is.
+    rank : int, optional
+        Of ``"multivariate"``: draw along so many leading principal axes of the old rows only, which is to
+        draw in the space of a matrix factorisation of that rank, the mean row apart.
     """
 
     kind: Kind = "normal"
     scale: float = 1.0
     seed: int = 0
+    rank: int | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -45,6 +49,12 @@ class Sampling:
             raise InputError("the scale of a distribution", got=self.scale, wanted="a finite number >= 0")
         if self.seed < 0:
             raise InputError("the seed of a distribution", got=self.seed, wanted="an integer >= 0")
+        if self.rank is not None and (self.rank < 1 or self.kind != "multivariate"):
+            raise InputError(
+                "the rank of a distribution",
+                got=f"{self.rank} of {self.kind}",
+                wanted="1 or more, of multivariate",
+            )
 
 
 def grouped_rows(
@@ -110,11 +120,12 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
         centred = old.astype(np.float64) - mean
         values, vectors = np.linalg.eigh(centred.T @ centred / max(len(old) - 1, 1))
         factor = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+        factor = factor[-min(sampling.rank or dim, dim) :]  # eigenvalues rise
         noise = np.empty((len(keys), dim))
         blocks, block_of = np.unique(keys // _BLOCK, return_inverse=True)
         for i, block in enumerate(blocks):
             rows = np.flatnonzero(block_of == i)
-            whole = _noise(block * _BLOCK + np.arange(_BLOCK), dim, sampling.seed) @ factor
+            whole = _noise(block * _BLOCK + np.arange(_BLOCK), len(factor), sampling.seed) @ factor
             noise[rows] = whole[keys[rows] - block * _BLOCK]
     return mean + sampling.scale * noise
 
