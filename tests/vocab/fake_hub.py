@@ -1,7 +1,7 @@
 """A server on 127.0.0.1 that speaks those routes of the hub that are used here, and serves plain files.
 
-What a client asked for is recorded, and faults can be laid: connections cut after some bytes, status codes,
-lengths that are not true.
+What a client asked for is recorded, and faults can be laid: connections cut or stalled after some bytes,
+status codes, redirects, lengths that are not true.
 """
 
 from __future__ import annotations
@@ -13,8 +13,12 @@ import re
 import socket
 import threading
 import urllib.parse
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
 
 
 @dataclass
@@ -29,6 +33,21 @@ class Request:
     method: str
     path: str
     range: str | None
+    query: str = ""
+    was_proxied: bool = False
+
+
+@contextlib.contextmanager
+def serving(monkeypatch: pytest.MonkeyPatch, cache: Path) -> Iterator[FakeHub]:
+    """A server in an environment of its own: that cache, no proxies, not offline."""
+    for name in ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE", "VOCAB_TRANSFER_OFFLINE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    monkeypatch.setenv("VOCAB_TRANSFER_CACHE", str(cache))
+    with FakeHub() as hub:
+        yield hub
 
 
 class FakeHub:
@@ -37,17 +56,30 @@ class FakeHub:
     def __init__(self) -> None:
         self.repos: dict[str, _Repo] = {}
         self.files: dict[str, bytes] = {}
+        """Path -> what is served there; a change of it is a changed file."""
+        self.answers: dict[str, Callable[[dict[str, str]], bytes]] = {}
+        """Path -> a function from the query's fields to the answer, for an API."""
+        self.redirects: dict[str, str] = {}
+        """Path -> address to go to instead."""
         self.requests: list[Request] = []
         self.cuts: dict[str, list[int]] = {}
         """Path -> for each next GET, the bytes of its body after which the connection ends."""
+        self.stalls: dict[str, list[int]] = {}
+        """Path -> for each next GET, the bytes of its body after which nothing more comes."""
         self.statuses: dict[str, list[int]] = {}
         """Path -> for each next request, the status to answer with."""
+        self.retry_after: str | None = None
+        """Sent with those statuses."""
         self.announce_more: dict[str, int] = {}
         """Path -> bytes by which HEAD overstates the length."""
         self.with_etag = True
+        self.weak_etag = False
+        self.last_modified: dict[str, str] = {}
+        """Path -> the time of change that is told, and that If-Range may name."""
         self.hang_up = False
         """End every connection without an answer."""
         self._connections: list[socket.socket] = []
+        self._stopped = threading.Event()
 
     def add(self, repo: str, files: dict[str, bytes], *, revision: str = "main", gated: bool = False) -> str:
         """Add a commit and point a branch at it; returns the commit."""
@@ -86,6 +118,7 @@ class FakeHub:
 
     def stop(self) -> None:
         """End it: from now on connections to `url` are refused."""
+        self._stopped.set()
         self._server.shutdown()
         self._server.server_close()
         for connection in self._connections:  # else those that are kept alive would still be answered
@@ -112,12 +145,21 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer()
 
     def _answer(self) -> None:
-        path = urllib.parse.urlsplit(self.path).path
-        self.hub.requests.append(Request(self.command, path, self.headers.get("Range")))
+        asked = urllib.parse.urlsplit(self.path)
+        path = asked.path
+        self.hub.requests.append(
+            Request(self.command, path, self.headers.get("Range"), asked.query, bool(asked.scheme))
+        )
         if self.hub.hang_up:
             self.close_connection = True
         elif self.hub.statuses.get(path):
-            self._send(self.hub.statuses[path].pop(0))
+            later = {"Retry-After": self.hub.retry_after} if self.hub.retry_after is not None else {}
+            self._send(self.hub.statuses[path].pop(0), later)
+        elif path in self.hub.redirects:
+            self._send(302, {"Location": self.hub.redirects[path]})
+        elif path in self.hub.answers:
+            fields = dict(urllib.parse.parse_qsl(asked.query))
+            self._send(200, {"Content-Type": "application/json"}, self.hub.answers[path](fields))
         elif match := _API.match(path):
             self._api(match)
         elif match := _RESOLVE.match(path):
@@ -184,11 +226,14 @@ class _Handler(BaseHTTPRequestHandler):
     def _file(self, data: bytes, path: str, headers: dict[str, str] | None = None) -> None:
         etag = f'"{hashlib.sha1(data).hexdigest()}"'
         headers = {**(headers or {}), "Accept-Ranges": "bytes"}
+        tags = {etag, self.hub.last_modified.get(path, etag)}
         if self.hub.with_etag:
-            headers["ETag"] = etag
+            headers["ETag"] = f"W/{etag}" if self.hub.weak_etag else etag
+        if path in self.hub.last_modified:
+            headers["Last-Modified"] = self.hub.last_modified[path]
         status, body = 200, data
         span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        if span and self.headers.get("If-Range", etag) == etag:
+        if span and self.headers.get("If-Range", etag) in tags:
             first = int(span[1])
             if first >= len(data):
                 self._send(416, {"Content-Range": f"bytes */{len(data)}"})
@@ -209,8 +254,12 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         if is_head:
             return
-        cuts = self.hub.cuts.get(path or "")
-        if cuts:
+        cuts, stalls = self.hub.cuts.get(path or ""), self.hub.stalls.get(path or "")
+        if stalls:
+            self.wfile.write(body[: stalls.pop(0)])
+            self.hub._stopped.wait(30)
+            self.close_connection = True
+        elif cuts:
             self.wfile.write(body[: cuts.pop(0)])
             self.close_connection = True
         else:

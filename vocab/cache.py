@@ -1,0 +1,180 @@
+"""The cache of fetched files: where it is, what is recorded of each file, and looking after it.
+
+Beside a fetched file ``NAME`` lies its record ``NAME.record.json``; while it is fetched also ``NAME.part``,
+``NAME.part.json`` and ``.NAME.lock``. A file is good when its size and its time of change are those of the
+record; only when they differ it is read whole and its SHA-256 compared, which for the largest files (7 GB)
+takes from five seconds to a minute. :func:`verify` reads all of them whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+Progress = Callable[[str, int, int], None]
+"""Called with what is going on (`fetch`, `unpack`, `check`), bytes done, and bytes in all (0: unknown)."""
+
+RECORD, PART, STATE = ".record.json", ".part", ".part.json"
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of a fetched file.
+
+    Attributes
+    ----------
+    url : str
+        Where it came from.
+    etag, last_modified : str or None
+        What the server said of it.
+    size_bytes : int
+        Of the file as it lies here.
+    mtime_ns : int
+        Its time of change when its contents were last compared with `sha256`.
+    sha256 : str
+        Of the file as it lies here, taken when it was first fetched.
+    fetched_at, verified_at : str
+        UTC, ``2025-01-31T12:00:00Z``.
+    """
+
+    url: str
+    etag: str | None
+    last_modified: str | None
+    size_bytes: int
+    mtime_ns: int
+    sha256: str
+    fetched_at: str
+    verified_at: str
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One file of the cache.
+
+    Attributes
+    ----------
+    path : Path
+    kind : str
+        The folder of the cache that it lies in: ``fasttext``, ``opus``...
+    size_bytes : int
+    fetched_at, verified_at, url : str or None
+        None for what was put there by hand and has no record.
+    is_part : bool
+        A download that was interrupted, and can be continued.
+    """
+
+    path: Path
+    kind: str
+    size_bytes: int
+    fetched_at: str | None
+    verified_at: str | None
+    url: str | None
+    is_part: bool
+
+
+def default_cache() -> Path:
+    """VOCAB_TRANSFER_CACHE, else `vocab-transfer` in XDG_CACHE_HOME or ~/.cache."""
+    own = os.environ.get("VOCAB_TRANSFER_CACHE")
+    shared = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    return Path(own or os.path.join(shared, "vocab-transfer")).expanduser()
+
+
+def is_good(path: Path, *, thorough: bool = False, progress: Progress | None = None) -> bool | None:
+    """Whether a file is what was fetched; None when it is not there.
+
+    A file without a record was put there by hand and is taken as it is.
+
+    Parameters
+    ----------
+    path : Path
+    thorough : bool
+        Read it whole, even when its size and its time of change are those of its record.
+    progress : callable, optional
+        Hears of a file that is read whole.
+    """
+    if not path.is_file():
+        return None
+    record = read_record(path)
+    if record is None:
+        return True
+    found = path.stat()
+    if found.st_size != record.size_bytes:
+        return False
+    if found.st_mtime_ns == record.mtime_ns and not thorough:
+        return True
+    if sha256_of(path, progress=progress) != record.sha256:
+        return False
+    with contextlib.suppress(OSError):  # a cache that others own may be used, too
+        write_json(beside(path, RECORD), replace(record, mtime_ns=found.st_mtime_ns, verified_at=now()))
+    return True
+
+
+def read_record(path: Path) -> Record | None:
+    """The record of a fetched file; None when there is none that can be read."""
+    try:
+        return Record(**json.loads(beside(path, RECORD).read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def beside(path: Path, ending: str) -> Path:
+    """The file of that ending that belongs to a fetched file."""
+    return path.with_name(path.name + ending)
+
+
+def write_json(path: Path, record: Any) -> None:
+    """Write a dataclass in one move."""
+    new = beside(path, f".{os.getpid()}.tmp")
+    new.write_text(json.dumps(asdict(record), indent=1) + "\n", encoding="utf-8")
+    os.replace(new, path)
+
+
+def now() -> str:
+    """The time, UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
+    """SHA-256 of a file, in hexadecimal; about a second a gigabyte when it lies in memory."""
+    digest, n_done, n_all = hashlib.sha256(), 0, path.stat().st_size
+    with path.open("rb") as file:
+        while block := file.read(_CHUNK):
+            digest.update(block)
+            n_done += len(block)
+            if progress is not None:
+                progress("check", n_done, n_all)
+    return digest.hexdigest()
+
+
+@contextlib.contextmanager
+def locked(path: Path, *, notice: Callable[[str], None] | None = None) -> Iterator[None]:
+    """Hold the lock of a file of the cache, waiting for another run that holds it.
+
+    The lock is the operating system's, so that none stays behind when a run is killed.
+    """
+    lock = file_lock(path)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        if notice is not None:
+            notice(f"another run is fetching {path.name}; waiting for it")
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def file_lock(path: Path) -> FileLock:
+    """The lock of a file of the cache, not held."""
+    return FileLock(path.with_name(f".{path.name}.lock"))
