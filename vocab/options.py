@@ -32,7 +32,9 @@ class TransferOptions:
     )
     tgt: str = _option("sw", "Target language: an ISO 639 code (sw, swa, sw_KE) or a name (swahili).")
     method: str = _option(
-        "auto", "Initialisation: auto, a name, a chain `a > b`, or a mixture `0.7*a + 0.3*b`."
+        "auto",
+        "Initialisation: auto, a name, a chain `a > b`, or a mixture `0.7*a + 0.3*b`; options stand in brackets: "
+        "`constituents(last)`, `wechsel(neighbors=5)`.",
     )
     vocab_size: int | None = _option(None, "Size of the new vocabulary; by default chosen from the text.")
     tokenizer: str | None = _option(

@@ -17,6 +17,7 @@ from align.threads import set_threads
 from vocab.languages import Language, language
 from vocab.materials import Materials, gather
 from vocab.methods import Need, choose_method
+from vocab.methods.call import Call
 from vocab.methods.expression import Expression, evaluate, parse_expression
 from vocab.methods.recipes import Kitchen
 from vocab.options import TransferOptions
@@ -278,7 +279,7 @@ def _make_plan(prepared: Prepared, target: Vocabulary) -> TransferPlan:
     plan = evaluate(prepared.method, kitchen.plan, special(kitchen.source, target))
     for method in prepared.method.fallbacks:
         if (plan.origins == Origin.EMPTY).any():
-            plan = plan.then(kitchen.plan(method, is_fallback=True))
+            plan = plan.then(kitchen.plan(Call(method), is_fallback=True))
     norm: Norm = "none" if prepared.options.norm == "none" else "sources"
     if prepared.options.norm == "auto":
         # it gained on the development set of the retrieval benchmark; the others stay as published

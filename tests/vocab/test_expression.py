@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import inspect
+
+import numpy as np
 import pytest
 
 from align.errors import UsageError
 from tests.vocab.random_plans import random_plan
+from vocab import methods
 from vocab.methods import METHODS, choose_method
+from vocab.methods.call import options_of, parse_call
 from vocab.methods.expression import evaluate, parse_expression
 from vocab.methods.recipes import _RECIPES
 from vocab.plan import Origin, TransferPlan
@@ -19,6 +24,9 @@ from vocab.plan import Origin, TransferPlan
         "trans-tokenization > constituents",
         "0.7*wechsel + 0.3*copy",
         "0.5*copy + 0.5*ofa > focus > mean",
+        "constituents(weighting=last)",
+        "0.5*constituents(weighting=first) + 0.5*wechsel(mapping=rcsls, neighbors=5) > mean(noise=0.1)",
+        "focus(fuzzy) > script(positions=false)",
     ],
 )
 def test_printing_and_reading_agree(text: str) -> None:
@@ -35,12 +43,71 @@ def test_printing_and_reading_agree(text: str) -> None:
         ("0.7*copy + mean", "weight for every method"),
         ("copy >", "not a method"),
         ("", "not a method"),
+        ("constituents(middle)", "does not know what 'middle' is"),
+        ("constituents(middle)", "mean|length|first|last"),
+        ("constituents(weighting=middle)", "cannot take this weighting (got middle"),
+        ("wechsel(neighbours=3)", "no option 'neighbours'"),
+        ("wechsel(neighbors=three)", "wanted INTEGER"),
+        ("wechsel(temperature=nan)", "wanted NUMBER"),
+        ("wechsel(temperature=)", "got nothing"),
+        ("wechsel(mapping=cca)", "procrustes|least-squares"),
+        ("focus(fuzzy=perhaps)", "true|false"),
+        ("focus(fuzzy, fuzzy=false)", "fuzzy twice"),
+        ("copy(3)", "no options"),
+        ("constituents(last", "not a method"),
+        ("mean(seed=3)", "no option 'seed'"),
     ],
 )
 def test_bad_expressions_say_what_is_wrong(text: str, part: str) -> None:
     with pytest.raises(UsageError) as caught:
         parse_expression(text)
     assert part.lower() in caught.value.message.lower()
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ("constituents(last)", "constituents(weighting=last)"),
+        ("focus( temperature = 0.50 ,fuzzy=TRUE)", "focus(fuzzy, temperature=0.5)"),
+        ("wechsel(ridge)", "wechsel(mapping=ridge)"),
+        ("script(positions)", "script(positions)"),
+        (
+            "common-interpolation(least_squares, cosine)",
+            "common-interpolation(metric=cosine, weighting=least_squares)",
+        ),
+        ("copy()", "copy"),
+    ],
+)
+def test_options_may_be_written_shorter(short: str, long: str) -> None:
+    assert str(parse_expression(short)) == long
+
+
+def test_options_are_keywords_of_the_function() -> None:
+    """Every method's options can be given to its function, and each of them is read back as it was."""
+    texts = {int: "7", float: "0.25", bool: "false", str: "text"}
+    n_options = 0
+    for method in METHODS.values():
+        for name, kinds in options_of(method).items():
+            assert name in inspect.signature(getattr(methods, method.name.replace("-", "_"))).parameters
+            for kind in kinds:
+                value = texts.get(kind, kind)
+                call = parse_call(method, f"{name}={value}")
+                assert parse_call(method, str(call)[len(method.name) + 1 : -1]) == call
+                n_options += 1
+    assert n_options > 20
+
+
+def test_mappings_are_called_with_pairs_and_weights() -> None:
+    rng = np.random.default_rng(0)
+    X, Q = rng.standard_normal((40, 5)), np.linalg.qr(rng.standard_normal((5, 5)))[0]
+    Y = X @ Q + 0.01 * rng.standard_normal((40, 5))
+    pairs, weights = np.stack([np.arange(40)] * 2, axis=1), np.ones(40)
+    for name in options_of(METHODS["wechsel"])["mapping"]:
+        mapping = parse_call(METHODS["wechsel"], f"mapping={name}").keywords()["mapping"]
+        fitted = mapping(X, Y, pairs=pairs, weights=weights)
+        mapped = fitted(X)
+        cosines = (mapped * Y).sum(1) / np.linalg.norm(mapped, axis=1) / np.linalg.norm(Y, axis=1)
+        assert cosines.mean() > 0.97, name
 
 
 def test_needs_and_fallbacks_follow_the_methods() -> None:
@@ -61,13 +128,14 @@ def test_evaluation_mixes_then_falls_back() -> None:
         [], [], [], Origin.COPIED, src_tokens=tokens[0], tgt_tokens=tokens[1], method="none"
     )
     text = "0.5*copy + 0.3*wechsel + 0.2*ofa > mean"
-    found = evaluate(parse_expression(text), lambda method: made[method.name], empty)
+    found = evaluate(parse_expression(text), lambda call: made[call.method.name], empty)
     wanted = made["copy"].mix(made["wechsel"], 0.625).mix(made["ofa"], 0.8).then(made["mean"])
     assert found.differing_rows(wanted, atol=1e-6).size == 0
 
 
 def test_every_method_has_a_recipe_and_known_fallbacks() -> None:
     assert set(_RECIPES) == set(METHODS)
+    assert all(len(inspect.signature(recipe).parameters) == 2 for recipe in _RECIPES.values())
     assert {name for method in METHODS.values() for name in method.fallbacks} <= set(METHODS)
 
 

@@ -1,6 +1,7 @@
 """Methods combined on the command line: ``a > b`` falls back row by row, ``0.7*a + 0.3*b`` mixes.
 
-``>`` binds loosest: ``0.7*trans-tokenization + 0.3*wechsel > constituents`` mixes first.
+``>`` binds loosest: ``0.7*trans-tokenization + 0.3*wechsel > constituents`` mixes first. A method may be
+given options (:mod:`vocab.methods.call`): ``0.5*constituents(first) + 0.5*focus(temperature=0.1)``.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ from dataclasses import dataclass
 
 from align.errors import UsageError
 from vocab.methods import METHODS, Method, Need, find_method
+from vocab.methods.call import Call, parse_call
 from vocab.plan import TransferPlan
 
-_TERM = re.compile(r"(?:(?P<weight>[0-9]*\.?[0-9]+)\s*\*\s*)?(?P<name>[A-Za-z][A-Za-z0-9-]*)\Z")
-_EXAMPLE = '"0.7*trans-tokenization + 0.3*wechsel > constituents"'
+_TERM = re.compile(
+    r"(?:(?P<weight>[0-9]*\.?[0-9]+)\s*\*\s*)?(?P<name>[A-Za-z][A-Za-z0-9-]*)\s*(?:\((?P<options>[^()]*)\))?\Z"
+)
+_EXAMPLE = '"0.7*trans-tokenization + 0.3*wechsel(neighbors=5) > constituents"'
 
 
 @dataclass(frozen=True)
 class Mixture:
     """Methods with weights that sum to 1; usually one method with weight 1."""
 
-    terms: tuple[tuple[float, Method], ...]
+    terms: tuple[tuple[float, Call], ...]
 
     def __str__(self) -> str:
         if len(self.terms) == 1:
-            return self.terms[0][1].name
-        return " + ".join(f"{weight:g}*{method.name}" for weight, method in self.terms)
+            return str(self.terms[0][1])
+        return " + ".join(f"{weight:g}*{call}" for weight, call in self.terms)
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Expression:
     @property
     def methods(self) -> tuple[Method, ...]:
         """The methods named, in order, each once."""
-        named = [method for mixture in self.chain for _, method in mixture.terms]
+        named = [call.method for mixture in self.chain for _, call in mixture.terms]
         return tuple(dict.fromkeys(named))
 
     @property
@@ -52,7 +56,7 @@ class Expression:
     @property
     def fallbacks(self) -> tuple[Method, ...]:
         """What fills the rows that are still empty: the fallbacks of the last method named."""
-        last = self.chain[-1].terms[-1][1]
+        last = self.chain[-1].terms[-1][1].method
         return tuple(METHODS[name] for name in last.fallbacks if METHODS[name] not in self.methods)
 
 
@@ -62,7 +66,7 @@ def parse_expression(text: str) -> Expression:
     Raises
     ------
     UsageError
-        For an unknown method, text that is none of these, or weights that do not sum to 1.
+        For an unknown method or option, text that is none of these, or weights that do not sum to 1.
     """
     return Expression(tuple(_parse_mixture(part) for part in text.split(">")))
 
@@ -76,7 +80,9 @@ def _parse_mixture(text: str) -> Mixture:
         weight = match["weight"]
         if weight is None and len(found) > 1:
             raise UsageError("a mixture needs a weight for every method", got=text.strip(), wanted=_EXAMPLE)
-        terms.append((1.0 if weight is None else float(weight), find_method(match["name"])))
+        method = find_method(match["name"])
+        call = parse_call(method, match["options"]) if (match["options"] or "").strip() else Call(method)
+        terms.append((1.0 if weight is None else float(weight), call))
     total = sum(weight for weight, _ in terms)
     if abs(total - 1.0) > 1e-6:
         raise UsageError("the weights of a mixture do not sum to 1", got=f"{total:g}", where=text.strip())
@@ -84,13 +90,13 @@ def _parse_mixture(text: str) -> Mixture:
 
 
 def evaluate(
-    expression: Expression, run: Callable[[Method], TransferPlan], first: TransferPlan
+    expression: Expression, run: Callable[[Call], TransferPlan], first: TransferPlan
 ) -> TransferPlan:
     """Fill the empty rows of `first` from each mixture in turn."""
     plan = first
     for mixture in expression.chain:
-        (_, method), *others = mixture.terms
-        mixed, total = run(method), mixture.terms[0][0]
+        (total, call), *others = mixture.terms
+        mixed = run(call)
         for weight, other in others:
             total += weight
             mixed = mixed.mix(run(other), 1 - weight / total if total else 1.0)
