@@ -60,7 +60,7 @@ def provenance(result: TransferResult) -> dict[str, Any]:
 
 def _options(prepared: Prepared) -> dict[str, Any]:
     options = prepared.options.as_json() | {"src": prepared.source.name}
-    for key in ("tokenizer", "donor"):
+    for key in ("tokenizer", "donor", "donor_src"):
         if options[key] is not None and Path(options[key]).exists():
             options[key] = Path(options[key]).resolve().name
     return options

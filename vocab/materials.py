@@ -39,6 +39,8 @@ class Materials:
     src_vectors, tgt_vectors : Vectors or None
     donor : ndarray or None, shape (rows, dim)
         Input embeddings of the donor model.
+    donor_src : ndarray or None, shape (rows, dim)
+        Those of the model that the donor was made from.
     links : Links or None
         Between the words of `parallel`, from a file.
     link_words : {"whitespace", "words"}
@@ -54,6 +56,7 @@ class Materials:
     src_vectors: Vectors | None
     tgt_vectors: Vectors | None
     donor: NDArray[np.float32] | None = None
+    donor_src: NDArray[np.float32] | None = None
     links: Links | None = None
     link_words: str = "words"
     files: list[dict[str, Any]] = field(default_factory=list)
@@ -104,12 +107,25 @@ def gather(
         src_text = [*parallel.src, *src_text]
     lexicon = _read_lexicon(options, src_lang, tgt_lang, decisions, files)
     src_vectors, tgt_vectors = _read_vectors(options, src_lang, tgt_lang, decisions, progress, files)
-    donor = None if options.donor is None else _read_donor(options, files)
+    donor, donor_src = (
+        None if name is None else _read_donor(name, kind, options.cache_dir, files)
+        for kind, name in (("donor", options.donor), ("donor source", options.donor_src))
+    )
     links, link_words = None, "words"
     if options.alignment is not None and parallel is not None:
         links, link_words = _read_links(options.alignment, parallel, decisions, files)
     return Materials(
-        parallel, text, src_text, lexicon, src_vectors, tgt_vectors, donor, links, link_words, files
+        parallel,
+        text,
+        src_text,
+        lexicon,
+        src_vectors,
+        tgt_vectors,
+        donor,
+        donor_src,
+        links,
+        link_words,
+        files,
     )
 
 
@@ -231,21 +247,23 @@ def _read_vectors(
     return vectors
 
 
-def _read_donor(options: TransferOptions, files: list[dict[str, Any]]) -> NDArray[np.float32]:
-    """Input embeddings of the donor model, read without loading the model."""
+def _read_donor(
+    model: str, kind: str, cache_dir: Path | None, files: list[dict[str, Any]]
+) -> NDArray[np.float32]:
+    """Input embeddings of a donor model, read without loading the model."""
     from vocab.checkpoint import open_checkpoint
     from vocab.hub import resolve_model
     from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
 
-    found = resolve_model(str(options.donor), cache_dir=options.cache_dir)
+    found = resolve_model(model, cache_dir=cache_dir)
     config = read_config(found.path)
     checkpoint = open_checkpoint(found.path)
     tensors = match_checkpoint(find_vocabulary(model_class(config, found.path), config), checkpoint)
     names = [name for name, tensor in tensors.items() if tensor.role == "input"]
     if not names:
-        raise InputError("the donor model has no input embeddings", where=found.path)
+        raise InputError(f"the {kind} model has no input embeddings", where=found.path)
     name = found.path.resolve().name if found.is_local else found.name
-    files.append({"kind": "donor", "name": name, "revision": found.revision_sha})
+    files.append({"kind": kind, "name": name, "revision": found.revision_sha})
     return checkpoint.read(names[0]).float().numpy()
 
 

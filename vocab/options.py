@@ -69,7 +69,12 @@ class TransferOptions:
     )
     donor: str | None = _option(
         None,
-        "Model that speaks the target tokenizer already (omp, common-interpolation, clp, clp-plus).",
+        "Model that speaks the target tokenizer already (omp, common-interpolation, clp, clp-plus, recycle).",
+        group="Material",
+    )
+    donor_src: str | None = _option(
+        None,
+        "Model of the donor's size that speaks the source's tokenizer: the donor's own source (recycle).",
         group="Material",
     )
     fetch: tuple[str, ...] = _option(

@@ -176,6 +176,7 @@ _HOW_TO_GIVE: Mapping[Need, str] = {
     "lexicon": "pass --lexicon FILE with one source<TAB>target pair a line",
     "text": "pass --corpus FILE",
     "donor": "pass --donor MODEL, one that speaks the target tokenizer",
+    "donor-src": "pass --donor-src MODEL, the one that the donor was made from",
 }
 
 
@@ -206,6 +207,8 @@ def _given(materials: Materials) -> set[Need]:
         given.add("text")
     if materials.donor is not None:
         given.add("donor")
+    if materials.donor_src is not None:
+        given.add("donor-src")
     return given
 
 

@@ -260,6 +260,8 @@ def test_every_method_can_be_asked_for(cli: Command, material: Material, method:
         save_source(Path("donor"), "bert")
         at = args.index("--vocab-size")
         args[at : at + 2] = ["--donor", Path("donor").resolve()]
+    if "donor-src" in METHODS[method].needs:
+        args += ["--donor-src", material.source]
     run = cli(*args)
     assert run.code == 0, run.err
     told = json.loads((Path("model") / "transfer.json").read_text(encoding="utf-8"))

@@ -70,7 +70,7 @@ def test_weights(pair: tuple[Vocabulary, Vocabulary], weighting: Any, wanted: di
     assert [by_token[t] for t in ("Ġnyumba", "ba", "q", "<s>")] == [
         Origin.COMPOSED, Origin.COPIED, Origin.EMPTY, Origin.SPECIAL,
     ]  # fmt: skip
-    assert plan.options[plan.method] == {"weighting": weighting}
+    assert plan.options["constituents"] == {"weighting": weighting}
 
 
 @pytest.mark.parametrize("weighting", ["mean", "length", "first", "last", "decay", "decay-last", "merge"])

@@ -57,6 +57,5 @@ def test_is_the_mean_of_the_pieces_where_the_old_tokenizer_knows_only_characters
     assert difference.max() < 1e-6 < ordinary.count(True)
 
 
-def test_names_of_pieces_methods() -> None:
+def test_fvt_is_the_mean_of_the_pieces() -> None:
     assert find_method("fvt").name == "constituents"
-    assert find_method("wvt").name == "constituents-length"

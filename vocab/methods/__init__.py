@@ -21,13 +21,14 @@ from vocab.methods.ofa import ofa
 from vocab.methods.omp import omp
 from vocab.methods.overlap_factorized import overlap_factorized
 from vocab.methods.ramen import ramen, ramen_parallel
+from vocab.methods.recycle import recycle
 from vocab.methods.sampled import hf, mean, multivariate, normal, random, script
 from vocab.methods.trans_tokenization import trans_tokenization
 from vocab.methods.vipi import vipi
 from vocab.methods.wechsel import wechsel
 from vocab.methods.zip_tie import zip_tie
 
-Need = Literal["parallel", "vectors", "lexicon", "text", "donor"]
+Need = Literal["parallel", "vectors", "lexicon", "text", "donor", "donor-src"]
 
 __all__ = [
     "METHODS",
@@ -49,6 +50,7 @@ __all__ = [
     "ramen",
     "ramen_parallel",
     "random",
+    "recycle",
     "script",
     "special",
     "trans_tokenization",
@@ -145,23 +147,19 @@ METHODS: dict[str, Method] = {
             "Yamaguchi et al. 2024, arXiv:2402.10712",
         ),
         Method(
+            "recycle",
+            "its row in a small donor, mapped from the donor's source to the larger model",
+            ("donor", "donor-src"),
+            _INFORMED,
+            "de Vries and Nissim 2021",
+        ),
+        Method(
             "constituents",
             "the mean of its pieces under the old tokenizer",
             (),
             ("mean",),
             "Gee et al. 2022, arXiv:2402.09977",
             aliases=("fvt",),
-        ),
-        *(
-            Method(f"constituents-{weighting}", summary, (), ("mean",), paper, aliases=aliases)
-            for weighting, summary, paper, aliases in (
-                ("length", "its pieces, weighted by their length", "Gee et al. 2022", ("wvt",)),
-                ("first", "its first piece", "", ()),
-                ("last", "its last piece", "", ()),
-                ("decay", "its pieces, each weighing half as much as the one before", "", ()),
-                ("decay-last", "its pieces, each weighing half as much as the next", "", ()),
-                ("merge", "half each part it was merged from", "Yamaguchi et al. 2024, arXiv:2406.11477", ()),
-            )
         ),
         Method(
             "vipi",

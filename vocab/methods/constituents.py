@@ -80,7 +80,7 @@ def constituents(
         origins,
         src_tokens=src.tokens,
         tgt_tokens=tgt.tokens,
-        method="constituents" if weighting == "mean" else f"constituents-{weighting}",
+        method="constituents",
         options={"weighting": weighting},
     )
 

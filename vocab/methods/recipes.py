@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from typing import Any, get_args
+from typing import Any
 
 from numpy.typing import NDArray
 
@@ -14,7 +14,6 @@ from align.vectors import Vectors
 from vocab import methods
 from vocab.materials import Materials
 from vocab.methods.call import Call
-from vocab.methods.constituents import Weighting
 from vocab.plan import TransferPlan
 from vocab.progress import Decisions, Progress
 from vocab.token_links import token_counts
@@ -83,6 +82,13 @@ class Kitchen:
                 hint="give --tokenizer the donor's tokenizer",
             )
         return self.materials.donor
+
+    @property
+    def donor_src(self) -> NDArray[Any]:
+        """Embeddings of the model that the donor was made from."""
+        if self.materials.donor_src is None:
+            raise UsageError("the donor's own source was not given", wanted="--donor-src MODEL")
+        return self.materials.donor_src
 
 
 def _trans_tokenization(kitchen: Kitchen, options: Options) -> TransferPlan:
@@ -153,10 +159,6 @@ def _ramen(kitchen: Kitchen, options: Options) -> TransferPlan:
     )
 
 
-def _constituents(weighting: Weighting, kitchen: Kitchen, _: Options) -> TransferPlan:
-    return methods.constituents(kitchen.source, kitchen.target, weighting=weighting)
-
-
 # What stands in brackets behind the method's name goes to its function as it is.
 _RECIPES: Mapping[str, Callable[[Kitchen, Options], TransferPlan]] = {
     "trans-tokenization": _trans_tokenization,
@@ -181,8 +183,14 @@ _RECIPES: Mapping[str, Callable[[Kitchen, Options], TransferPlan]] = {
     "common-interpolation": lambda kitchen, options: methods.common_interpolation(
         kitchen.source, kitchen.target, donor_matrix=kitchen.donor, **options
     ),
+    "recycle": lambda kitchen, options: methods.recycle(
+        kitchen.source,
+        kitchen.target,
+        donor_matrix=kitchen.donor,
+        donor_src_matrix=kitchen.donor_src,
+        **options,
+    ),
     "constituents": lambda kitchen, options: methods.constituents(kitchen.source, kitchen.target, **options),
-    **{f"constituents-{name}": partial(_constituents, name) for name in get_args(Weighting)[1:]},
     "vipi": lambda kitchen, options: methods.vipi(kitchen.source, kitchen.target, **options),
     "zip-tie": lambda kitchen, options: methods.zip_tie(kitchen.source, kitchen.target, **options),
     "overlap-factorized": lambda kitchen, options: methods.overlap_factorized(
