@@ -14,6 +14,7 @@ import typer
 from align import __version__
 from align.errors import UsageError
 from align.options import InduceOptions, MapOptions, WordsOptions
+from cli.cache import cache_commands
 from cli.exit_codes import INTERRUPTED, exit_code, one_line
 from cli.flags import with_flags
 from cli.screen import Screen, print_json
@@ -102,6 +103,7 @@ app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
 app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
 app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
 app.command()(with_flags(WordsOptions, align_words(lambda: _screen)))
+app.add_typer(cache_commands(lambda: _screen), name="cache")
 
 
 @app.command()

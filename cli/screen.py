@@ -11,6 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 if TYPE_CHECKING:
+    from rich.progress import Progress as Bar
+    from rich.progress import TaskID
     from rich.status import Status
 
     from vocab.pipeline import Prepared, TransferResult
@@ -24,6 +26,7 @@ class Screen:
         self.level = level
         self.console = Console(stderr=True, highlight=False)
         self._status: Status | None = None
+        self._bar: tuple[Bar, TaskID, str] | None = None
 
     def decisions(self) -> Decisions:
         """Decisions that are printed as they are made."""
@@ -52,13 +55,25 @@ class Screen:
                 self.console.print(f"… {name}")
             return
         if self._status is None:
+            self.stop()
             self._status = self.console.status(name)
             self._status.start()
         self._status.update(name)
 
     def _bytes(self, step: str, done: int, total: int) -> None:
-        if self._status is not None:
-            self._status.update(f"{step}: {done / 1e6:,.0f} of {total / 1e6:,.0f} MB")
+        """A bar with rate and time left, on a terminal."""
+        if self.level < 0 or not self.console.is_terminal:
+            return
+        if self._bar is None or self._bar[2] != step:
+            self.stop()
+            bar = _byte_bar(self.console)
+            # what was there already counts as done, and not for the rate
+            self._bar = bar, bar.add_task(escape(step), completed=done, total=total or None), step
+            bar.start()
+        bar, task, _ = self._bar
+        bar.update(task, completed=done, total=total or None)
+        if done == total:
+            self.stop()
 
     def stage(self, name: str) -> None:
         """What is being done now."""
@@ -83,7 +98,10 @@ class Screen:
             self.console.print(f"[bold]{label}[/bold]: {escape(shown)}", soft_wrap=True)
 
     def stop(self) -> None:
-        """Take the spinner away."""
+        """Take the spinner or the bar away."""
+        if self._bar is not None:
+            self._bar[0].stop()
+            self._bar = None
         if self._status is not None:
             self._status.stop()
             self._status = None
@@ -166,6 +184,15 @@ class Screen:
             )
         self.console.print(table)
         self.console.print("[dim]nothing was written[/dim]")
+
+
+def _byte_bar(console: Console) -> Bar:
+    from rich import progress as p
+
+    columns = (p.TextColumn("{task.description}"), p.BarColumn(), p.DownloadColumn())
+    return p.Progress(
+        *columns, p.TransferSpeedColumn(), p.TimeRemainingColumn(), console=console, transient=True
+    )
 
 
 def print_json(value: Any) -> None:

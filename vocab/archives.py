@@ -75,7 +75,7 @@ def check_zip(
                 while block := file.read(_CHUNK):
                     n_done += len(block)
                     if progress is not None:
-                        progress("check", n_done, n_all)
+                        progress(f"check {path.name}", n_done, n_all)
 
 
 @contextlib.contextmanager
@@ -178,7 +178,7 @@ def gunzip(
                 raise InputError(f"unpacks to more than {limit:,} bytes", where=packed.name)
             out.write(block)
             if progress is not None:
-                progress("unpack", source.tell(), n_packed)
+                progress(f"unpack {unpacked.stem}", source.tell(), n_packed)
 
 
 class _GivenUp(io.RawIOBase):

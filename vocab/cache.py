@@ -1,29 +1,34 @@
 """The cache of fetched files: where it is, what is recorded of each file, and looking after it.
 
-Beside a fetched file ``NAME`` lies its record ``NAME.record.json``; while it is fetched also ``NAME.part``,
-``NAME.part.json`` and ``.NAME.lock``. A file is good when its size and its time of change are those of the
-record; only when they differ it is read whole and its SHA-256 compared, which for the largest files (7 GB)
-takes from five seconds to a minute. :func:`verify` reads all of them whole.
+Beside a fetched file ``NAME`` lies its record ``NAME.record.json`` and its lock ``.NAME.lock``; while it is
+fetched also ``NAME.part``, ``NAME.part.json`` and ``NAME.tmp``. A file is good when its size and its time of
+change are those of the record; only when the time differs it is read whole and its SHA-256 compared, which for
+the largest files (7 GB) takes from five seconds to a minute. :func:`verify` reads all of them whole.
 """
 
 from __future__ import annotations
 
+import calendar
 import contextlib
 import hashlib
 import json
 import os
+import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass, replace
+from os import PathLike
 from pathlib import Path
 from typing import Any
 
 from filelock import FileLock, Timeout
 
 Progress = Callable[[str, int, int], None]
-"""Called with what is going on (`fetch`, `unpack`, `check`), bytes done, and bytes in all (0: unknown)."""
+"""Called with what is going on (`fetch NAME`, `check NAME`), bytes done, and bytes in all (0: unknown)."""
 
 RECORD, PART, STATE = ".record.json", ".part", ".part.json"
+_UNFINISHED = re.compile(r"((\.part|\.record\.json|\.part\.json)?(\.\d+)?\.tmp|\.part)$")
+_UNTRUSTED = -1  # a time of change that no file has: the next use reads it whole, too
 _CHUNK = 1 << 20
 
 
@@ -40,7 +45,7 @@ class Record:
     size_bytes : int
         Of the file as it lies here.
     mtime_ns : int
-        Its time of change when its contents were last compared with `sha256`.
+        Its time of change when its contents were last compared with `sha256`; -1 when they differed.
     sha256 : str
         Of the file as it lies here, taken when it was first fetched.
     fetched_at, verified_at : str
@@ -112,11 +117,11 @@ def is_good(path: Path, *, thorough: bool = False, progress: Progress | None = N
         return False
     if found.st_mtime_ns == record.mtime_ns and not thorough:
         return True
-    if sha256_of(path, progress=progress) != record.sha256:
-        return False
+    good = sha256_of(path, progress=progress) == record.sha256
+    new = replace(record, mtime_ns=found.st_mtime_ns if good else _UNTRUSTED, verified_at=now())
     with contextlib.suppress(OSError):  # a cache that others own may be used, too
-        write_json(beside(path, RECORD), replace(record, mtime_ns=found.st_mtime_ns, verified_at=now()))
-    return True
+        write_json(beside(path, RECORD), new if good else replace(new, verified_at=record.verified_at))
+    return good
 
 
 def read_record(path: Path) -> Record | None:
@@ -152,7 +157,7 @@ def sha256_of(path: Path, *, progress: Progress | None = None) -> str:
             digest.update(block)
             n_done += len(block)
             if progress is not None:
-                progress("check", n_done, n_all)
+                progress(f"check {path.name}", n_done, n_all)
     return digest.hexdigest()
 
 
@@ -178,3 +183,100 @@ def locked(path: Path, *, notice: Callable[[str], None] | None = None) -> Iterat
 def file_lock(path: Path) -> FileLock:
     """The lock of a file of the cache, not held."""
     return FileLock(path.with_name(f".{path.name}.lock"))
+
+
+def list_cache(cache: str | PathLike[str] | None = None) -> list[Entry]:
+    """Name the files in the cache, by path; its own small files (records, locks) are left out."""
+    root = Path(cache or default_cache())
+    found = []
+    for folder, folders, names in os.walk(root):  # which follows no links
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            is_part = _UNFINISHED.search(name) is not None
+            is_own = name.endswith((RECORD, STATE)) or (name.startswith(".") and name.endswith(".lock"))
+            if path.is_symlink() or not path.is_file() or is_own:
+                continue
+            record = None if is_part else read_record(path)
+            kind = path.relative_to(root).parts[0] if path.parent != root else ""
+            found.append(
+                Entry(
+                    path=path,
+                    kind=kind,
+                    size_bytes=path.stat().st_size,
+                    fetched_at=record.fetched_at if record else None,
+                    verified_at=record.verified_at if record and record.mtime_ns != _UNTRUSTED else None,
+                    url=record.url if record else None,
+                    is_part=is_part,
+                )
+            )
+    return found
+
+
+def verify(
+    cache: str | PathLike[str] | None = None, *, progress: Progress | None = None
+) -> Iterator[tuple[Entry, bool | None]]:
+    """Read every file of the cache whole and compare its SHA-256, one after the other.
+
+    Yields
+    ------
+    tuple of Entry and bool
+        Whether it is what was fetched; None for what has no record. A damaged file is fetched again by the
+        next run that needs it.
+    """
+    for entry in list_cache(cache):
+        if not entry.is_part:
+            good = is_good(entry.path, thorough=True, progress=progress)
+            yield entry, good if entry.fetched_at else None
+
+
+def to_prune(
+    cache: str | PathLike[str] | None = None,
+    *,
+    older_than_days: float | None = None,
+    parts_only: bool = False,
+) -> list[Entry]:
+    """Say what :func:`prune` is to delete: what was fetched, and what remained of interrupted downloads.
+
+    What was put into the cache by hand has no record, and is never deleted.
+
+    Parameters
+    ----------
+    cache : path, optional
+    older_than_days : float, optional
+        Only what was fetched, or interrupted, longer ago.
+    parts_only : bool
+        Only interrupted downloads.
+    """
+    limit = None if older_than_days is None else time.time() - older_than_days * 86400
+    found = []
+    for entry in list_cache(cache):
+        is_ours = entry.is_part or (entry.fetched_at is not None and not parts_only)
+        if is_ours and (limit is None or _time_of(entry) < limit):
+            found.append(entry)
+    return found
+
+
+def prune(entries: Iterable[Entry]) -> list[Entry]:
+    """Delete files of :func:`to_prune`; returns those that were deleted, and not being fetched just now.
+
+    Their locks stay behind, which are empty: a lock that is deleted protects nothing.
+    """
+    gone = []
+    for entry in entries:
+        path = entry.path
+        own = path.with_suffix(STATE) if path.suffix == PART else beside(path, RECORD)
+        try:
+            with file_lock(path.with_name(_UNFINISHED.sub("", path.name))).acquire(timeout=0):
+                path.unlink(missing_ok=True)
+                own.unlink(missing_ok=True)
+        except Timeout:
+            continue
+        gone.append(entry)
+    return gone
+
+
+def _time_of(entry: Entry) -> float:
+    if entry.fetched_at is None:
+        return entry.path.stat().st_mtime
+    return calendar.timegm(time.strptime(entry.fetched_at, "%Y-%m-%dT%H:%M:%SZ"))

@@ -48,7 +48,6 @@ class _State:
 class _Job:
     url: str
     path: Path
-    packed: Path  # what is downloaded: `path`, or `path`.gz
     name: str
     size_bytes: int | None
     progress: Progress | None
@@ -57,7 +56,7 @@ class _Job:
 
     @property
     def part(self) -> Path:
-        return beside(self.packed, PART)
+        return beside(self.path, PART)
 
     @property
     def n_have(self) -> int:
@@ -65,7 +64,7 @@ class _Job:
 
     def discard(self) -> None:
         self.part.unlink(missing_ok=True)
-        beside(self.packed, STATE).unlink(missing_ok=True)
+        beside(self.path, STATE).unlink(missing_ok=True)
 
     def fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
         raise UnavailableError(what, where=self.url, hint=self.hint) from cause
@@ -147,11 +146,8 @@ def download(
     found = is_good(path, progress=progress)
     if found:
         return path
-    packed = beside(path, ".gz") if gunzip else path
     put = f"fetch {url} and unpack it to {path}" if gunzip else f"fetch {url} to {path}"
-    job = _Job(
-        url, path, packed, name, size_bytes, progress, timeout_s, hint or f"Where there is a network, {put}"
-    )
+    job = _Job(url, path, name, size_bytes, progress, timeout_s, hint or f"Where there is a network, {put}")
     state = (
         f"is not at {path}" if found is None else f"at {path} is not what was fetched (its SHA-256 differs)"
     )
@@ -187,7 +183,7 @@ def _fetch(job: _Job, *, gunzip: bool, check: Callable[[Path], object] | None, r
     new = job.part
     try:
         if gunzip:
-            new = beside(job.path, f".{os.getpid()}.tmp")
+            new = beside(job.path, ".tmp")
             unpack_gzip(job.part, new, progress=job.progress)
         if check is not None:
             check(new)
@@ -252,13 +248,13 @@ def _continue(job: _Job, *, gunzip: bool) -> None:
         _need_room(job, (n_all or 0) - n_have, n_all or 0, gunzip=gunzip)
         if not is_rest:
             job.discard()
-            write_json(beside(job.packed, STATE), found)
+            write_json(beside(job.path, STATE), found)
         with job.part.open("ab" if is_rest else "wb") as out:
             while chunk := web.read_some(answer, _CHUNK):
                 out.write(chunk)
                 n_have += len(chunk)
                 if job.progress is not None:
-                    job.progress("fetch", n_have, n_all or 0)
+                    job.progress(f"fetch {job.name}", n_have, n_all or 0)
     wanted = n_all if n_all is not None else job.size_bytes
     if wanted is not None and n_have > wanted:
         job.discard()
@@ -285,7 +281,7 @@ def _same(found: _State, state: _State) -> bool:
 
 def _read_state(job: _Job) -> _State:
     try:
-        return _State(**json.loads(beside(job.packed, STATE).read_text(encoding="utf-8")))
+        return _State(**json.loads(beside(job.path, STATE).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return _State(job.url, None, None, None)
 
