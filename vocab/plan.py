@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 
 from align.errors import InputError
 from vocab.low_rank import LowRank
+from vocab.norms import Norm, wanted_norms
 from vocab.sampling import Sampling, grouped_rows
 
 if TYPE_CHECKING:
     from vocab.plan_rows import OriginShare, RowExplanation
 
-Norm = Literal["none", "sources"]
 Side = Literal["input", "head"]
 
 _OWN_ROWS: NDArray[np.int64] = np.empty(0, np.int64)  # default of `sample_keys`: every row keys itself
@@ -66,9 +66,15 @@ class TransferPlan:
     sample_groups, src_groups : ndarray of int32, shapes (n_tgt,) and (n_src,), optional
         A sampled row is drawn around the old rows of the same group; around all of them for group -1, the
         default.
-    norm : {"none", "sources"}
-        ``"sources"`` rescales mixed rows of the input matrix to the weighted mean norm of the rows they are
-        made of: convex combinations shrink. Head rows and biases are never rescaled.
+    norm, head_norm : {"none", "sources", "source-mean", "script-median"}
+        To what length the sums of rows (mixed, composed) of the input matrix and of the head are brought, as
+        convex combinations shrink: ``"sources"`` is the weighted mean norm of the rows they are made of,
+        ``"source-mean"`` the mean norm of all old rows, ``"script-median"`` the median norm of the old rows
+        of the token's script (of all, where it has none). Biases are never rescaled. Longer head rows make a
+        model surer of new tokens than it has reason to be: leave `head_norm` alone unless it was measured.
+    scripts : (ndarray of int32, ndarray of int32), optional
+        A number for the script of each new and of each old token, -1 for none: what ``"script-median"`` goes
+        by (:func:`vocab.norms.script_numbers`).
     low_rank : tuple of LowRank
         Parts that are added to the rows of `weights`: rows that are mixed from too many old rows to write
         their weights out.
@@ -88,6 +94,8 @@ class TransferPlan:
     sampling: Sampling | None = None
     sample_keys: NDArray[np.int64] = field(default_factory=lambda: _OWN_ROWS)
     norm: Norm = "none"
+    head_norm: Norm = "none"
+    scripts: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None
     sample_groups: NDArray[np.int32] = field(default_factory=lambda: _NO_GROUPS)
     src_groups: NDArray[np.int32] = field(default_factory=lambda: _NO_GROUPS)
     low_rank: tuple[LowRank, ...] = ()
@@ -121,8 +129,13 @@ class TransferPlan:
             raise InputError("a negative key of a sampled row", got=self.sample_keys.min())
         if not np.isfinite(self.weights.data).all():
             raise InputError("the plan holds weights that are not finite", wanted="finite float32")
-        if self.norm not in get_args(Norm):
-            raise InputError("unknown norm policy", got=self.norm, wanted=" or ".join(get_args(Norm)))
+        for norm in (self.norm, self.head_norm):
+            if norm not in get_args(Norm):
+                raise InputError("unknown norm policy", got=norm, wanted=" or ".join(get_args(Norm)))
+            if norm == "script-median" and self.scripts is None:
+                raise InputError("script-median needs scripts", wanted="scripts=script_numbers(src, tgt)")
+        if self.scripts is not None and [len(side) for side in self.scripts] != [self.n_tgt, self.n_src]:
+            raise InputError("a plan needs one script a token", got=[len(side) for side in self.scripts])
         if self.n_tgt and self.origins.max() > max(Origin):
             raise InputError("unknown origin", got=self.origins.max(), wanted=f"0 to {max(Origin):d}")
         for part in self.low_rank:
@@ -218,7 +231,7 @@ class TransferPlan:
             Old embeddings, head rows or bias, float16, float32 or float64. Rows past ``n_src`` are padding
             and are not read.
         side : {"input", "head"}
-            The norm policy of the plan concerns ``"input"`` only.
+            Decides between `norm` and `head_norm`.
 
         Returns
         -------
@@ -261,8 +274,10 @@ class TransferPlan:
         new = self.weights @ compute
         for part in self.low_rank:
             part.add_to(new, compute)
-        if self.norm == "sources" and side == "input" and matrix.ndim == 2:
-            self._restore_norms(new, compute)
+        norm = self.norm if side == "input" else self.head_norm
+        if norm != "none" and matrix.ndim == 2:
+            wanted = wanted_norms(norm, compute, self.weights, self.low_rank, self.scripts)
+            self._rescale(new, wanted)
         out = new.astype(matrix.dtype)
         rows, cols = self.whole_rows
         out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
@@ -273,20 +288,11 @@ class TransferPlan:
             )
         return out
 
-    def _restore_norms(self, new: NDArray[Any], old: NDArray[Any]) -> None:
-        mixed = np.isin(self.origins, (Origin.MIXED, Origin.COMPOSED))
-        magnitudes = abs(self.weights)
-        total = np.asarray(magnitudes.sum(axis=1)).ravel().astype(np.float64)
-        lengths = np.linalg.norm(old, axis=1)
-        summed = magnitudes @ lengths.astype(np.float64)
-        for part in self.low_rank:  # its single weights are not known: every anchor counts alike
-            weight = np.abs(part.sums())
-            total[part.rows] += weight
-            summed[part.rows] += weight * lengths[part.anchors].mean()
-        wanted = summed / np.maximum(total, np.finfo(np.float32).tiny)
+    def _rescale(self, new: NDArray[Any], wanted: NDArray[np.float64]) -> None:
+        """Bring the sums among the rows to a length; rows of zeros stay."""
         norms = np.linalg.norm(new, axis=1)
-        scale = np.where(mixed & (norms > 0), wanted / np.maximum(norms, np.finfo(np.float32).tiny), 1.0)
-        new *= scale[:, None].astype(new.dtype)
+        summed = np.isin(self.origins, (Origin.MIXED, Origin.COMPOSED)) & (norms > 0)
+        new[summed] *= (wanted[summed] / norms[summed])[:, None].astype(new.dtype)
 
     def then(self, second: TransferPlan) -> TransferPlan:
         """Fill this plan's empty rows from `second`: see :func:`vocab.plan_algebra.then`."""
@@ -313,15 +319,21 @@ class TransferPlan:
         return save_plan(self, folder)
 
     @staticmethod
-    def load(folder: str | Path) -> TransferPlan:
-        """Read a saved plan; `folder` may be a finished model directory."""
+    def load(folder: str | Path, *, head: bool = False) -> TransferPlan:
+        """Read a plan, from a finished model directory too: see :func:`vocab.plan_files.load_plan`."""
         from vocab.plan_files import load_plan
 
-        return load_plan(folder)
+        return load_plan(folder, head=head)
 
-    def with_norm(self, norm: Norm) -> TransferPlan:
-        """The same plan under another norm policy."""
-        return replace(self, norm=norm)
+    def with_norm(
+        self,
+        norm: Norm,
+        head_norm: Norm = "none",
+        *,
+        scripts: tuple[NDArray[np.int32], NDArray[np.int32]] | None = None,
+    ) -> TransferPlan:
+        """The same plan under other norm policies."""
+        return replace(self, norm=norm, head_norm=head_norm, scripts=scripts)
 
     def differing_rows(self, other: TransferPlan, *, atol: float = 0.0) -> NDArray[np.int64]:
         """Ids of the rows whose origin or weights differ by more than `atol`."""

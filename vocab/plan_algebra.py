@@ -64,7 +64,7 @@ def compose(first: TransferPlan, after: TransferPlan) -> TransferPlan:
             "plans do not meet: the first makes other tokens than the second reads",
             got=f"{first.n_tgt} and {after.n_src} tokens",
         )
-    if first.norm != "none" or after.norm != "none":
+    if {first.norm, first.head_norm, after.norm, after.head_norm} != {"none"}:
         raise InputError("plans that rescale norms do not compose", hint="apply them one after the other")
     rows, middle = after.whole_rows
     whole = np.zeros(after.n_tgt, dtype=bool)
@@ -198,6 +198,8 @@ def _combine(
         sampling=sampling,
         sample_keys=np.where(take_second, second.sample_keys, first.sample_keys),
         norm=first.norm,
+        head_norm=first.head_norm,
+        scripts=first.scripts,
         sample_groups=np.where(take_second, second.sample_groups, first.sample_groups),
         src_groups=src_groups,
         low_rank=_scaled(first.low_rank, share) + _scaled(second.low_rank, 1 - share),

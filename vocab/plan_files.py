@@ -18,6 +18,8 @@ from vocab.sampling import Sampling
 
 SCHEMA = 1
 ARRAYS, FACTS = "plan.safetensors", "plan.json"
+FOLDER, HEAD_FOLDER = "plan", "plan-head"  # in a model directory
+_SCRIPTS = ("tgt_scripts", "src_scripts")
 _FACTORS = ("rows", "left", "anchors", "right")  # in the order of LowRank's parameters
 
 
@@ -34,6 +36,8 @@ def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
     }
     if (plan.sample_groups >= 0).any():  # absent where every sampled row is drawn around all old rows
         arrays |= {"sample_groups": plan.sample_groups, "src_groups": plan.src_groups}
+    if plan.scripts is not None:
+        arrays |= dict(zip(_SCRIPTS, plan.scripts, strict=True))
     for i, part in enumerate(plan.low_rank):
         arrays |= {f"low_rank.{i}.{name}": getattr(part, name) for name in _FACTORS}
     facts = {
@@ -41,6 +45,7 @@ def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
         "method": plan.method,
         "options": dict(plan.options),
         "norm": plan.norm,
+        "head_norm": plan.head_norm,
         "low_rank": len(plan.low_rank),
         "sampling": None if plan.sampling is None else asdict(plan.sampling),
         "src_tokens": plan.src_tokens,
@@ -53,8 +58,11 @@ def save_plan(plan: TransferPlan, folder: str | Path) -> Path:
     return folder
 
 
-def load_plan(folder: str | Path) -> TransferPlan:
+def load_plan(folder: str | Path, *, head: bool = False) -> TransferPlan:
     """Read a plan written by :func:`save_plan`, or the plan inside a finished model directory.
+
+    With `head` it is the plan of the directory's output head, which is that of the input embeddings unless
+    the head was given one of its own.
 
     Raises
     ------
@@ -62,8 +70,11 @@ def load_plan(folder: str | Path) -> TransferPlan:
         When the files are missing, damaged or of another schema.
     """
     folder = Path(folder)
-    if not (folder / FACTS).exists() and (folder / "plan" / FACTS).exists():
-        folder = folder / "plan"
+    if not (folder / FACTS).exists():
+        for name in (HEAD_FOLDER, FOLDER) if head else (FOLDER,):
+            if (folder / name / FACTS).exists():
+                folder = folder / name
+                break
     for name in (ARRAYS, FACTS):
         if not (folder / name).exists():
             raise InputError(
@@ -91,6 +102,8 @@ def load_plan(folder: str | Path) -> TransferPlan:
             sampling=None if facts["sampling"] is None else Sampling(**facts["sampling"]),
             sample_keys=arrays["sample_keys"],
             norm=facts["norm"],
+            head_norm=facts.get("head_norm", "none"),
+            scripts=(arrays[_SCRIPTS[0]], arrays[_SCRIPTS[1]]) if _SCRIPTS[0] in arrays else None,
             low_rank=tuple(
                 LowRank(*(arrays[f"low_rank.{i}.{name}"] for name in _FACTORS))
                 for i in range(facts.get("low_rank", 0))

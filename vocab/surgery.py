@@ -63,9 +63,20 @@ def new_rows(
 
 
 def vocabulary_changes(
-    checkpoint: Checkpoint, tensors: Mapping[str, VocabTensor], plan: TransferPlan, *, n_rows: int
+    checkpoint: Checkpoint,
+    tensors: Mapping[str, VocabTensor],
+    plan: TransferPlan,
+    *,
+    n_rows: int,
+    head_plan: TransferPlan | None = None,
 ) -> dict[str, Change]:
     """The change of every tensor with a vocabulary axis, by the checkpoint's names.
+
+    Parameters
+    ----------
+    head_plan : TransferPlan, optional
+        For a head with values of its own and for the biases; by default they follow `plan`. Tied embeddings
+        have one plan.
 
     Raises
     ------
@@ -73,6 +84,8 @@ def vocabulary_changes(
         When the source tokenizer has more tokens than the model has rows.
     """
     changes = {}
+    sides = {key: _side(key, tensor, tensors, checkpoint) for key, tensor in tensors.items()}
+    own_head = "head" in sides.values()
     for key, tensor in tensors.items():
         shape = checkpoint.tensors[key].shape
         if shape[tensor.axis] < plan.n_src:
@@ -83,10 +96,15 @@ def vocabulary_changes(
                 hint="is it this model's tokenizer? Otherwise resize the model's embeddings first",
             )
         new_shape = tuple(n_rows if i == tensor.axis else size for i, size in enumerate(shape))
-        changes[key] = Change(
-            new_shape, _RowChange(key, tensor, plan, n_rows, _side(key, tensor, tensors, checkpoint))
-        )
+        is_head = own_head and (sides[key] == "head" or tensor.role == "bias")
+        chosen = head_plan if head_plan is not None and is_head else plan
+        changes[key] = Change(new_shape, _RowChange(key, tensor, chosen, n_rows, sides[key]))
     return changes
+
+
+def has_own_head(checkpoint: Checkpoint, tensors: Mapping[str, VocabTensor]) -> bool:
+    """Whether there is an output head that is not a copy of the input embeddings."""
+    return any(_side(key, tensor, tensors, checkpoint) == "head" for key, tensor in tensors.items())
 
 
 def _side(key: str, tensor: VocabTensor, tensors: Mapping[str, VocabTensor], checkpoint: Checkpoint) -> Side:

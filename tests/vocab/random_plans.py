@@ -76,3 +76,7 @@ def same_plan(a: TransferPlan, b: TransferPlan) -> None:
     if drawn.any():
         assert a.sampling == b.sampling
     assert (a.src_tokens, a.tgt_tokens, a.norm) == (b.src_tokens, b.tgt_tokens, b.norm)
+    assert a.head_norm == b.head_norm
+    assert (a.scripts is None) == (b.scripts is None)
+    for ours, theirs in zip(a.scripts or (), b.scripts or (), strict=True):
+        np.testing.assert_array_equal(ours, theirs)

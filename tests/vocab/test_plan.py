@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from align.errors import InputError
 from tests.vocab.random_plans import SUMS, WHOLE, identity, names, random_plan
+from tests.vocab.small_vocabularies import byte_level
+from vocab.norms import script_numbers
 from vocab.plan import Origin, TransferPlan
 from vocab.sampling import Sampling, sampled_rows
 
@@ -81,6 +83,9 @@ def test_apply_refuses_what_it_cannot_do() -> None:
         ({"origins": np.array([1, 77], np.uint8)}, "unknown origin .got 77"),
         ({"weights": np.zeros((2, 2)), "origins": np.array([5, 5], np.uint8)}, "no distribution"),
         ({"norm": "unit"}, "unknown norm policy"),
+        ({"head_norm": "unit"}, "unknown norm policy"),
+        ({"norm": "script-median"}, "needs scripts"),
+        ({"scripts": (np.zeros(2, np.int32), np.zeros(3, np.int32))}, "one script a token"),
     ],
 )
 def test_a_plan_must_be_consistent(change: dict, message: str) -> None:
@@ -148,6 +153,46 @@ def test_norm_of_mixed_input_rows_is_the_weighted_mean_norm(seed: int) -> None:
     np.testing.assert_array_equal(rescaled[~mixed], plain[~mixed])
     np.testing.assert_array_equal(plan.with_norm("sources").apply(E, side="head"), plain)
     np.testing.assert_array_equal(plan.with_norm("sources").apply(E[:, 0]), plan.apply(E[:, 0]))
+
+
+@FEW
+@given(seed=st.integers(0, 10**6))
+def test_norms_of_the_old_matrix(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    plan = random_plan(seed, origins=FILLED)
+    E = rng.standard_normal((plan.n_src, 6)) * np.arange(1, plan.n_src + 1)[:, None]
+    lengths = np.linalg.norm(E, axis=1)
+    old = np.array([0, 0, 1, 1, 1, -1, 0, 1, -1], np.int32)
+    new = rng.integers(-1, 2, plan.n_tgt).astype(np.int32)
+    mixed = np.isin(plan.origins, SUMS)
+    medians = {-1: np.median(lengths), 0: np.median(lengths[old == 0]), 1: np.median(lengths[old == 1])}
+    for norm, wanted in (
+        ("source-mean", np.full(plan.n_tgt, lengths.mean())),
+        ("script-median", np.array([medians[int(script)] for script in new])),
+    ):
+        rows = plan.with_norm(norm, scripts=(new, old)).apply(E)  # type: ignore[arg-type]
+        np.testing.assert_allclose(np.linalg.norm(rows[mixed], axis=1), wanted[mixed], rtol=1e-6)
+        np.testing.assert_array_equal(rows[~mixed], plan.apply(E)[~mixed])
+
+
+def test_each_side_has_its_norm() -> None:
+    plan = random_plan(4, origins=LINEAR)
+    E = np.random.default_rng(1).standard_normal((plan.n_src, 5))
+    both = plan.with_norm("sources", "source-mean")
+    np.testing.assert_array_equal(both.apply(E), plan.with_norm("sources").apply(E))
+    np.testing.assert_array_equal(both.apply(E, side="head"), plan.with_norm("source-mean").apply(E))
+    assert not np.array_equal(both.apply(E), both.apply(E, side="head"))
+
+
+def test_scripts_of_tokens() -> None:
+    src = byte_level([b" news", b"old", "привет".encode(), "мир".encode(), b"12", b"\xd0", "愛".encode()])
+    tgt = byte_level([b" habari", " да".encode(), b"\xd1", "愛".encode(), b"?!"])
+    new, old = script_numbers(src, tgt)
+    latin, cyrillic = old[5], old[7]
+    np.testing.assert_array_equal(old[5:], [latin, latin, cyrillic, cyrillic, -1, -1, -1])
+    np.testing.assert_array_equal(new[5:], [latin, cyrillic, -1, -1, -1])
+    assert (old[:5] == -1).all()
+    assert -1 < latin != cyrillic > -1
 
 
 def test_opposite_rows_stay_zero_under_the_norm_policy() -> None:

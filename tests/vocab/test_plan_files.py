@@ -3,6 +3,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from safetensors.numpy import load_file, save_file
 
 from align.errors import InputError
 from tests.vocab.random_plans import names, random_plan, same_plan
+from vocab.norms import Norm
 from vocab.plan import TransferPlan
 from vocab.sampling import Sampling
 
@@ -25,21 +27,28 @@ FILES = ("plan.safetensors", "plan.json")
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=30, deadline=None)
 @given(
     seed=st.integers(0, 10**6),
-    norm=st.sampled_from(["none", "sources"]),
+    norm=st.sampled_from(["none", "sources", "source-mean", "script-median"]),
+    head_norm=st.sampled_from(["none", "script-median"]),
     sampling=st.builds(
         Sampling, st.sampled_from(["normal", "multivariate"]), st.floats(0, 9), st.integers(0)
     ),
 )
-def test_round_trip(tmp_path: Path, seed: int, norm: str, sampling: Sampling) -> None:
-    plan = random_plan(seed, tgt=("Ġa", '"', "\\", "é", "", *names("t", 6)), sampling=sampling).with_norm(
-        norm
-    )
+def test_round_trip(tmp_path: Path, seed: int, norm: Norm, head_norm: Norm, sampling: Sampling) -> None:
+    plan = random_plan(seed, tgt=("Ġa", '"', "\\", "é", "", *names("t", 6)), sampling=sampling)
+    scripts = np.arange(11, dtype=np.int32), np.arange(9, dtype=np.int32)
+    plan = plan.with_norm(norm, head_norm, scripts=scripts if "script-median" in (norm, head_norm) else None)
     loaded = TransferPlan.load(plan.save(tmp_path / "plan"))
     same_plan(loaded, plan)
     assert (loaded.method, loaded.options) == (plan.method, plan.options)
     again = [(plan.save(tmp_path / "plan") / name).read_bytes() for name in FILES]
     assert [(loaded.save(tmp_path / "other") / name).read_bytes() for name in FILES] == again
-    # a finished model directory holds its plan in a folder
+    # a finished model directory holds its plan in a folder, and that of its head in another if it has one
+    same_plan(TransferPlan.load(tmp_path), plan)
+    shutil.rmtree(tmp_path / "plan-head", ignore_errors=True)
+    same_plan(TransferPlan.load(tmp_path, head=True), plan)
+    other = random_plan(seed + 1)
+    other.save(tmp_path / "plan-head")
+    same_plan(TransferPlan.load(tmp_path, head=True), other)
     same_plan(TransferPlan.load(tmp_path), plan)
 
 
@@ -115,6 +124,9 @@ DAMAGE: dict[str, Callable[[Path], object]] = {
     "sampling's kind": facts(sampling={"kind": "uniform"}),
     "sampling's type": facts(sampling=[1]),
     "norm": facts(norm="unit"),
+    "norm of the head": facts(head_norm=3),
+    "norm without its scripts": facts(norm="script-median"),
+    "number of low-rank parts": facts(low_rank=2),
     "options": facts(options=3),
     "method": facts(method=None),
     "too few old tokens": facts(src_tokens=["a"]),

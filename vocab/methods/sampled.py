@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import scipy.sparse as sp
 
-from align.scripts import script_of
 from vocab.methods.copying import copy
 from vocab.plan import Origin, TransferPlan
 from vocab.sampling import Kind, Sampling
+from vocab.token_scripts import script_classes
 from vocab.tokens import AnyTokenizer, Vocabulary
 
 
@@ -114,7 +114,7 @@ def script(
     """
     src, tgt = Vocabulary.of(src_tokenizer), Vocabulary.of(tgt_tokenizer)
     copied = copy(src, tgt)
-    src_classes, tgt_classes = _script_classes(src, positions), _script_classes(tgt, positions)
+    src_classes, tgt_classes = (script_classes(side, positions=positions) for side in (src, tgt))
     sizes = Counter(entry for entry in src_classes if entry is not None)
     group_of = {entry: i for i, entry in enumerate(sorted(e for e, size in sizes.items() if size > 1))}
     groups = [
@@ -132,24 +132,6 @@ def script(
         sample_groups=np.array(groups, np.int32),
         src_groups=np.array([-1 if e is None else group_of.get(e, -1) for e in src_classes], np.int32),
     )
-
-
-def _script_classes(vocabulary: Vocabulary, positions: bool) -> list[tuple[str, bool] | None]:
-    """(script, begins a word) of every token; None for special tokens."""
-    classes: list[tuple[str, bool] | None] = []
-    for surface in vocabulary.surfaces:
-        if not surface:
-            classes.append(None)
-            continue
-        initial = positions and surface.startswith(b" ")
-        try:
-            text = surface.decode()
-        except UnicodeDecodeError:
-            classes.append(("FRAGMENT", initial))
-            continue
-        scripts = Counter(script_of(char) for char in text.removeprefix(" ") or " ")
-        classes.append((scripts.most_common(1)[0][0], initial))
-    return classes
 
 
 def _sampled(
