@@ -80,6 +80,22 @@ def algorithm_of(spec: Mapping[str, Any]) -> Algorithm:
     return found
 
 
+def editable_spec(tokenizer: PreTrainedTokenizerFast) -> tuple[dict[str, Any], Algorithm]:
+    """The tokenizer.json of a tokenizer whose tokens can be added and taken away, and its algorithm.
+
+    Raises
+    ------
+    InputError
+        For other models than BPE, WordPiece and Unigram, and for BPE whose tokens carry a prefix.
+    """
+    spec = source_spec(tokenizer)
+    algorithm = algorithm_of(spec)
+    prefix = spec["model"].get("continuing_subword_prefix")
+    if prefix and algorithm != "wordpiece":
+        raise InputError("BPE with a prefix inside words cannot be edited", got=prefix)
+    return spec, algorithm
+
+
 def _algorithm(spec: Mapping[str, Any]) -> Algorithm | None:
     model = spec["model"]
     name = model.get("type") or ("Unigram" if isinstance(model.get("vocab"), list) else "WordPiece")
@@ -281,4 +297,13 @@ def scratch(spec: Mapping[str, Any], *extra: Mapping[str, Any]) -> Tokenizer:
         "pre_tokenizer": pre_tokenizer,
         "model": {"type": "BPE", "vocab": {}, "merges": []},
     }
+    return Tokenizer.from_str(json.dumps(whole, ensure_ascii=False))
+
+
+def bare(spec: Mapping[str, Any], model: Mapping[str, Any]) -> Tokenizer:
+    """A tokenizer that is `model` alone: no added tokens, nothing before it and nothing after."""
+    from tokenizers import Tokenizer
+
+    empty = dict.fromkeys(("normalizer", "pre_tokenizer", "post_processor", "decoder"))
+    whole = dict(spec) | empty | {"added_tokens": [], "model": model}
     return Tokenizer.from_str(json.dumps(whole, ensure_ascii=False))
