@@ -111,13 +111,16 @@ def explain(
     model: Annotated[Path, typer.Argument(help="Directory that vocab-transfer wrote.")],
     token: Annotated[str, typer.Argument(help="A new token, with or without its word-start mark, or an id.")],
     top: Annotated[int, typer.Option(help="Old tokens shown.")] = 10,
+    head: Annotated[
+        bool, typer.Option("--head", help="The row of the output head, if it has its own.")
+    ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
     debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
 ) -> None:
     """Say which old rows a new row is made of: habari = 0.71 news + 0.18 information."""
     from vocab.plan import TransferPlan
 
-    plan = TransferPlan.load(model)
+    plan = TransferPlan.load(model, head=head)
     row: str | int = int(token) if token.isdigit() and token not in plan.tgt_tokens else token
     explanation = plan.explain(row, top=top)
     if json_:

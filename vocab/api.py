@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vocab.options import Device, DType, Lines, Norm, TransferOptions
+from vocab.options import Device, DType, HeadNorm, Lines, Norm, TransferOptions
 from vocab.pipeline import TransferResult, execute, loaded_source, prepare
 from vocab.progress import Progress
 
@@ -21,6 +21,7 @@ def transfer(
     tgt: str = _DEFAULT.tgt,
     *,
     method: str = _DEFAULT.method,
+    head_method: str | None = _DEFAULT.head_method,
     vocab_size: int | None = _DEFAULT.vocab_size,
     tokenizer: str | None = _DEFAULT.tokenizer,
     parallel: tuple[Lines, Lines] | None = _DEFAULT.parallel,
@@ -32,10 +33,17 @@ def transfer(
     src_vectors: str | Path | None = _DEFAULT.src_vectors,
     tgt_vectors: str | Path | None = _DEFAULT.tgt_vectors,
     fetch: Sequence[str] = _DEFAULT.fetch,
+    resources: str | Path | None = _DEFAULT.resources,
+    fetch_pairs: int = _DEFAULT.fetch_pairs,
+    prefer: Sequence[str] = _DEFAULT.prefer,
+    exclude: Sequence[str] = _DEFAULT.exclude,
+    max_mb: int = _DEFAULT.max_mb,
+    offline: bool = _DEFAULT.offline,
     donor: str | None = _DEFAULT.donor,
     donor_src: str | None = _DEFAULT.donor_src,
     src_lang: str = _DEFAULT.src_lang,
     norm: Norm = _DEFAULT.norm,
+    head_norm: HeadNorm = _DEFAULT.head_norm,
     seed: int = _DEFAULT.seed,
     revision: str | None = _DEFAULT.revision,
     cache_dir: str | Path | None = _DEFAULT.cache_dir,
@@ -57,6 +65,9 @@ def transfer(
     method : str
         A name of :data:`vocab.methods.METHODS`, or several (see :mod:`vocab.methods.expression`); ``auto``
         picks from the material given.
+    head_method : str, optional
+        The same for the rows of an output head that is not tied to the input embeddings; by default they
+        follow `method`.
     vocab_size : int, optional
         Size of the new vocabulary; chosen from the text by default.
     tokenizer : str, optional
@@ -72,7 +83,10 @@ def transfer(
         Text of the target and of the source language.
     lexicon, src_vectors, tgt_vectors : path, optional
         Bilingual lexicon (TSV) and word vectors (.bin, .vec) of the two languages.
-    fetch, src_lang, norm, seed, revision, cache_dir, trust_remote_code
+    fetch, resources, fetch_pairs, prefer, exclude, max_mb, offline
+        What may be fetched; see :class:`vocab.options.TransferOptions`. Where no text is given and `src` is
+        not the demo, ``opus:auto`` is fetched, if it has `max_mb` megabytes at most.
+    src_lang, norm, head_norm, seed, revision, cache_dir, trust_remote_code
         See :class:`vocab.options.TransferOptions`.
     device, dtype, pad_to_multiple_of, threads
         See :class:`vocab.options.TransferOptions`.
@@ -97,6 +111,7 @@ def transfer(
         src=str(src),
         tgt=tgt,
         method=method,
+        head_method=head_method,
         vocab_size=vocab_size,
         tokenizer=tokenizer,
         parallel=None if parallel is None else (_lines(parallel[0]), _lines(parallel[1])),
@@ -108,10 +123,17 @@ def transfer(
         src_vectors=_path(src_vectors),
         tgt_vectors=_path(tgt_vectors),
         fetch=tuple(fetch),
+        resources=_path(resources),
+        fetch_pairs=fetch_pairs,
+        prefer=tuple(prefer),
+        exclude=tuple(exclude),
+        max_mb=max_mb,
+        offline=offline,
         donor=donor,
         donor_src=donor_src,
         src_lang=src_lang,
         norm=norm,
+        head_norm=head_norm,
         seed=seed,
         revision=revision,
         cache_dir=_path(cache_dir),

@@ -13,6 +13,8 @@ from align import __version__
 
 if TYPE_CHECKING:
     from vocab.pipeline import Prepared, TransferResult
+    from vocab.plan import TransferPlan
+    from vocab.plan_rows import OriginShare
     from vocab.tokenizer_report import TokenizerReport
 
 SCHEMA = 1
@@ -37,15 +39,8 @@ def provenance(result: TransferResult) -> dict[str, Any]:
         "method": result.plan.method,
         "method_options": dict(result.plan.options),
         "norm": result.plan.norm,
-        "origins": [
-            {
-                "origin": share.origin,
-                "rows": share.n_rows,
-                "row_share": round(share.row_share, 6),
-                "text_share": None if share.text_share is None else round(share.text_share, 6),
-            }
-            for share in result.origins
-        ],
+        "origins": _origins(result.origins),
+        "head": _head(result.head_plan or result.plan, is_own=result.head_plan is not None),
         "tokenizer": {
             "size": len(result.tokenizer),
             "on_the_text": {label: _figures(report) for label, report in measured(result)},
@@ -55,6 +50,30 @@ def provenance(result: TransferResult) -> dict[str, Any]:
             "python": platform.python_version(),
             **{name: metadata.version(name) for name in _PACKAGES},
         },
+    }
+
+
+def _origins(shares: Sequence[OriginShare]) -> list[dict[str, Any]]:
+    return [
+        {
+            "origin": share.origin,
+            "rows": share.n_rows,
+            "row_share": round(share.row_share, 6),
+            "text_share": None if share.text_share is None else round(share.text_share, 6),
+        }
+        for share in shares
+    ]
+
+
+def _head(plan: TransferPlan, *, is_own: bool) -> dict[str, Any]:
+    """The norm policy of an untied head, and its plan where that is another than the input's."""
+    if not is_own:
+        return {"norm": plan.head_norm}
+    return {
+        "norm": plan.head_norm,
+        "method": plan.method,
+        "method_options": dict(plan.options),
+        "origins": _origins(plan.summary()),
     }
 
 
@@ -125,6 +144,11 @@ def model_card(result: TransferResult, *, name: str) -> str:
             ],
         ),
         "",
+        *(
+            [f"The rows of the output head were made by `{prepared.head_method}` instead (`plan-head/`).", ""]
+            if prepared.head_method is not None
+            else []
+        ),
         *_section(
             "The tokenizer on the target text",
             markdown_table(

@@ -12,10 +12,12 @@ from pathlib import Path
 from typing import Any, Literal
 
 from align.errors import UsageError
+from vocab.resources.requests import parse
 
 Device = Literal["auto", "cpu", "cuda"]
 DType = Literal["keep", "float32", "float16", "bfloat16"]
-Norm = Literal["auto", "none", "sources"]
+HeadNorm = Literal["none", "sources", "source-mean", "script-median"]
+Norm = Literal["auto", "none", "sources", "source-mean", "script-median"]
 Lines = str | Path | Sequence[str]  # a file, or the lines themselves
 
 
@@ -33,15 +35,23 @@ class TransferOptions:
     tgt: str = _option("sw", "Target language: an ISO 639 code (sw, swa, sw_KE) or a name (swahili).")
     method: str = _option(
         "auto",
-        "Initialisation: auto, a name, a chain `a > b`, or a mixture `0.7*a + 0.3*b`; options stand in brackets: "
-        "`constituents(last)`, `wechsel(neighbors=5)`.",
+        "Initialisation: auto, a name, a chain `a > b`, or a mixture `0.7*a + 0.3*b`; "
+        "options of a method stand in brackets: `constituents(last)`, `wechsel(neighbors=5)`.",
+    )
+    head_method: str | None = _option(
+        None, "The same for the rows of an output head that is not tied; by default they follow --method."
     )
     vocab_size: int | None = _option(None, "Size of the new vocabulary; by default chosen from the text.")
     tokenizer: str | None = _option(
         None, "Use this tokenizer (directory, tokenizer.json or org/name) instead of training one."
     )
     norm: Norm = _option(
-        "auto", "Rescale mixed input rows to the norm of their sources: none, sources, or auto."
+        "auto",
+        "Rescale mixed input rows: to the norm of their sources, to the mean of all old rows (source-mean), "
+        "or to the median of the old rows of their script (script-median).",
+    )
+    head_norm: HeadNorm = _option(
+        "none", "The same for an untied head; longer head rows were seen to make models over-confident."
     )
     seed: int = _option(0, "Seed of everything that is drawn.")
 
@@ -77,10 +87,28 @@ class TransferOptions:
         "Model of the donor's size that speaks the source's tokenizer: the donor's own source (recycle).",
         group="Material",
     )
-    fetch: tuple[str, ...] = _option(
-        (), "`vectors:cc` fetches fastText vectors of both languages (gigabytes).", group="Material"
-    )
     src_lang: str = _option("en", "Language of the source side of the material.", group="Material")
+
+    fetch: tuple[str, ...] = _option(
+        (),
+        "What to fetch: opus:auto, opus:NAME[@VERSION], vectors:cc (gigabytes), vectors:cc.vec, "
+        "hf:ORG/NAME/PATH[@REVISION], or none; repeatable. By default opus:auto where no text is given.",
+        group="Resources",
+    )
+    resources: Path | None = _option(
+        None,
+        "Directory of resources that `vocab-transfer fetch --to` wrote, or one filled by hand.",
+        group="Resources",
+    )
+    fetch_pairs: int = _option(300_000, "Sentence pairs that opus:auto wants.", group="Resources")
+    prefer: tuple[str, ...] = _option(
+        (), "Corpora that opus:auto takes first, such as QED or ELRC*; repeatable.", group="Resources"
+    )
+    exclude: tuple[str, ...] = _option(
+        (), "Corpora that opus:auto does not take; repeatable.", group="Resources"
+    )
+    max_mb: int = _option(500, "Megabytes that are fetched without a question.", group="Resources")
+    offline: bool = _option(False, "Use what is on this machine; ask no server.", group="Resources")
 
     revision: str | None = _option(None, "Branch, tag or commit of the source model.", group="Hub")
     cache_dir: Path | None = _option(None, "Hub cache; by default HF_HOME decides.", group="Hub")
@@ -115,9 +143,12 @@ class TransferOptions:
             )
         if self.alignment is not None and self.parallel is None and not self.parallel_tsv:
             raise UsageError("--alignment is of sentence pairs", wanted="--parallel or --parallel-tsv too")
-        unknown = [item for item in self.fetch if item != "vectors:cc"]
-        if unknown:
-            raise UsageError("nothing to fetch by that name", got=unknown[0], wanted="vectors:cc")
+        brings_pairs = [item for item in self.fetch if parse(item).source in ("opus", "hf")]
+        if self.alignment is not None and (brings_pairs or self.resources is not None):
+            raise UsageError("--alignment is of --parallel alone, without fetched pairs")
+        for flag, value in (("--fetch-pairs", self.fetch_pairs), ("--max-mb", self.max_mb)):
+            if value < 1:
+                raise UsageError(flag, got=value, wanted="a positive number")
 
     @property
     def named_tokenizer(self) -> str | None:

@@ -23,8 +23,9 @@ from vocab.checkpoint import (
 )
 from vocab.model import VocabLayout, find_vocabulary, match_checkpoint, model_class, read_config
 from vocab.plan import TransferPlan
+from vocab.plan_files import FOLDER, HEAD_FOLDER
 from vocab.special_ids import IdMap, new_config, new_generation_config
-from vocab.surgery import position_changes, target_rows, vocabulary_changes
+from vocab.surgery import has_own_head, position_changes, target_rows, vocabulary_changes
 from vocab.tokens import Vocabulary
 from vocab.verify import Verification, same_tokenizer, verify_directory
 
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 CARD = "README.md"
-PLAN = "plan"
 PROVENANCE = "transfer.json"
 
 # What loaders read besides config, weights and tokenizer. Everything else stays behind: the tokenizer files
@@ -59,6 +59,7 @@ class PreparedModel:
 
     src_dir: Path
     plan: TransferPlan
+    head_plan: TransferPlan | None
     layout: VocabLayout
     checkpoint: Checkpoint
     changes: Mapping[str, Change]
@@ -94,6 +95,7 @@ def prepare_model(
     src_tokenizer: PreTrainedTokenizerFast,
     tgt_tokenizer: PreTrainedTokenizerFast,
     *,
+    head_plan: TransferPlan | None = None,
     dtype: str | None = None,
     pad_to_multiple_of: int | None = None,
     trust_remote_code: bool = False,
@@ -107,6 +109,8 @@ def prepare_model(
     plan : TransferPlan
         From the source tokenizer's ids to the target tokenizer's.
     src_tokenizer, tgt_tokenizer : PreTrainedTokenizerFast
+    head_plan : TransferPlan, optional
+        For an untied output head and its biases; not used, with a note, where the embeddings are tied.
     dtype : {"float32", "float16", "bfloat16", "float64"}, optional
         Convert the checkpoint; by default every tensor keeps its dtype.
     pad_to_multiple_of : int, optional
@@ -129,13 +133,18 @@ def prepare_model(
     tensors = match_checkpoint(layout, checkpoint)
     ids = IdMap(Vocabulary.of(src_tokenizer), Vocabulary.of(tgt_tokenizer))
     for side, wanted, got in (
-        ("source", len(ids.source), plan.n_src),
-        ("target", len(ids.target), plan.n_tgt),
+        (side, len(tokens), size)
+        for one in (plan, head_plan)
+        if one is not None
+        for side, tokens, size in (("source", ids.source, one.n_src), ("target", ids.target, one.n_tgt))
     ):
         if wanted != got:
             raise InputError(f"the plan is for another {side} tokenizer", got=f"{got} tokens", wanted=wanted)
     n_rows = target_rows(plan, pad_to_multiple_of=pad_to_multiple_of)
-    changes = vocabulary_changes(checkpoint, tensors, plan, n_rows=n_rows)
+    if head_plan is not None and not has_own_head(checkpoint, tensors):
+        ids.notes.append("the head's plan was not used: it has no rows of its own")
+        head_plan = None
+    changes = vocabulary_changes(checkpoint, tensors, plan, n_rows=n_rows, head_plan=head_plan)
     new = new_config(src_dir, layout, ids, n_rows=n_rows)
     section = new[layout.config_path[0]] if layout.config_path else new
     shifted: dict[str, Change] = {}
@@ -156,6 +165,7 @@ def prepare_model(
     return PreparedModel(
         src_dir=src_dir,
         plan=plan,
+        head_plan=head_plan,
         layout=layout,
         checkpoint=checkpoint,
         changes={**changes, **shifted},
@@ -183,6 +193,7 @@ def write_model_directory(
     *,
     provenance: Mapping[str, Any],
     card: str,
+    head_plan: TransferPlan | None = None,
     overwrite: bool = False,
     dtype: str | None = None,
     pad_to_multiple_of: int | None = None,
@@ -198,7 +209,7 @@ def write_model_directory(
 
     Parameters
     ----------
-    src_dir, plan, src_tokenizer, tgt_tokenizer, dtype, pad_to_multiple_of, trust_remote_code
+    src_dir, plan, src_tokenizer, tgt_tokenizer, head_plan, dtype, pad_to_multiple_of, trust_remote_code
         See :func:`prepare_model`.
     out_dir : path
         Must not exist, unless `overwrite`.
@@ -233,6 +244,7 @@ def write_model_directory(
         plan,
         src_tokenizer,
         tgt_tokenizer,
+        head_plan=head_plan,
         dtype=dtype,
         pad_to_multiple_of=pad_to_multiple_of,
         trust_remote_code=trust_remote_code,
@@ -269,7 +281,9 @@ def _write_files(
     if model.generation_config is not None:
         _write_json(folder / "generation_config.json", model.generation_config)
     _save_tokenizer(folder, tokenizer, trust_remote_code=trust_remote_code)
-    model.plan.save(folder / PLAN)
+    model.plan.save(folder / FOLDER)
+    if model.head_plan is not None:
+        model.head_plan.save(folder / HEAD_FOLDER)
     return digests
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import shutil
 import tempfile
 import weakref
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,15 +15,15 @@ import numpy as np
 
 from align.errors import UnavailableError, UsageError
 from align.threads import set_threads
+from vocab.fetching import survey, within_limit
 from vocab.languages import Language, language
 from vocab.materials import Materials, gather
 from vocab.methods import Need, choose_method
-from vocab.methods.call import Call
-from vocab.methods.expression import Expression, evaluate, parse_expression
-from vocab.methods.recipes import Kitchen
+from vocab.methods.expression import Expression, parse_expression
 from vocab.options import TransferOptions
-from vocab.plan import Norm, Origin, TransferPlan
+from vocab.plan import Origin, TransferPlan
 from vocab.plan_rows import OriginShare, RowExplanation
+from vocab.planning import make_plans
 from vocab.progress import Decision, Decisions, Progress
 from vocab.tokens import Vocabulary
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from vocab.output import WrittenModel
+    from vocab.resources.selection import Selection
     from vocab.tokenizer_report import TokenizerReport
     from vocab.training import TrainedTokenizer
 
@@ -58,6 +60,7 @@ class Prepared:
     tgt_lang: Language
     materials: Materials
     method: Expression
+    head_method: Expression | None
     device: str
     decisions: Decisions
     progress: Progress
@@ -70,6 +73,8 @@ class TransferResult:
     Parameters
     ----------
     plan : TransferPlan
+    head_plan : TransferPlan or None
+        Of the output head and its biases, where it is another.
     tokenizer : PreTrainedTokenizerFast
         The new tokenizer.
     origins : list of OriginShare
@@ -84,6 +89,7 @@ class TransferResult:
     """
 
     plan: TransferPlan
+    head_plan: TransferPlan | None
     tokenizer: PreTrainedTokenizerFast
     origins: list[OriginShare]
     before: TokenizerReport | None
@@ -114,6 +120,7 @@ class TransferResult:
                 self.plan,
                 source.tokenizer,
                 self.tokenizer,
+                head_plan=self.head_plan,
                 provenance=provenance(self),
                 card=model_card(self, name=Path(folder).name),
                 overwrite=overwrite,
@@ -129,10 +136,13 @@ def prepare(
     options: TransferOptions,
     *,
     source: Source | None = None,
+    agree: Callable[[Selection], None] = within_limit,
     decisions: Decisions | None = None,
     progress: Progress | None = None,
 ) -> Prepared:
-    """Resolve names, read the material and choose the method; nothing is trained or written.
+    """Resolve names, fetch and read the material and choose the method; nothing is trained or written.
+
+    `agree` hears what would be used and fetched, and raises what ends it there.
 
     Raises
     ------
@@ -143,31 +153,57 @@ def prepare(
     decisions = decisions or Decisions()
     progress = progress or Progress()
     method = None if options.method == "auto" else parse_expression(options.method)
+    head_method = None if options.head_method is None else parse_expression(options.head_method)
     src_lang, tgt_lang = language(options.src_lang), language(options.tgt)
     if tgt_lang.note:
         decisions.add("language", f"{tgt_lang.name} ({tgt_lang.code})", tgt_lang.note)
     _set_threads(options.threads)
+    with progress.stage("find what there is for the language"):
+        selection = survey(options, src_lang, tgt_lang, may_add=source is None)
+    if selection is not None:
+        agree(selection)
     with progress.stage("find the source model"):
         source = source or _find_source(options, decisions)
+    if (head_method is not None or options.head_norm != "none") and not _has_own_head(source, options):
+        head_method = None
+        decisions.add("head", "like the input", "the model has no output head that is not tied to it")
     with progress.stage("read the material"):
-        materials = gather(options, src_lang, tgt_lang, decisions=decisions, progress=progress)
+        materials = gather(
+            options, src_lang, tgt_lang, selection=selection, decisions=decisions, progress=progress
+        )
     given = _given(materials)
     if method is None:
         # vectors that were given say more than sentence pairs that were not
-        is_bundled = options.parallel is None and not options.parallel_tsv
+        is_bundled = any(file["kind"] == "bundled parallel" for file in materials.files)
         usable = given - {"parallel"} if is_bundled and "vectors" in given else given
         chosen, why = choose_method(usable)
         method = parse_expression(chosen.name)
         decisions.add("method", chosen.name, why)
-    missing = [need for need in method.needs if need not in given and not _trainable(need, materials)]
-    if missing:
-        raise UsageError(
-            f"method {method} needs {' and '.join(missing)}",
-            got=", ".join(sorted(given)) or "neither parallel text, vectors nor lexicon",
-            hint=_HOW_TO_GIVE[missing[0]],
-        )
+    for wanted in (method, head_method):
+        needs = () if wanted is None else wanted.needs
+        missing = [need for need in needs if need not in given and not _trainable(need, materials)]
+        if missing:
+            raise UsageError(
+                f"method {wanted} needs {' and '.join(missing)}",
+                got=", ".join(sorted(given)) or "neither parallel text, vectors nor lexicon",
+                hint=_HOW_TO_GIVE[missing[0]],
+            )
     device = _device(options, decisions)
-    return Prepared(options, source, src_lang, tgt_lang, materials, method, device, decisions, progress)
+    return Prepared(
+        options, source, src_lang, tgt_lang, materials, method, head_method, device, decisions, progress
+    )
+
+
+def _has_own_head(source: Source, options: TransferOptions) -> bool:
+    from vocab.checkpoint import open_checkpoint
+    from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
+    from vocab.surgery import has_own_head
+
+    trust = options.trust_remote_code
+    config = read_config(source.path, trust_remote_code=trust)
+    layout = find_vocabulary(model_class(config, source.path, trust_remote_code=trust), config)
+    checkpoint = open_checkpoint(source.path)
+    return has_own_head(checkpoint, match_checkpoint(layout, checkpoint))
 
 
 _HOW_TO_GIVE: Mapping[Need, str] = {
@@ -237,9 +273,10 @@ def execute(prepared: Prepared) -> TransferResult:
                 np.fromiter((i for ids in target.encode(materials.text) for i in ids), dtype=np.int64),
                 minlength=len(target),
             )
-    plan = _make_plan(prepared, target)
+    plan, head_plan = make_plans(prepared, target)
     return TransferResult(
         plan=plan,
+        head_plan=head_plan,
         tokenizer=tokenizer,
         origins=plan.summary(counts if materials.text else None),
         before=before,
@@ -256,7 +293,9 @@ def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, Trai
 
     options, decisions = prepared.options, prepared.decisions
     if options.named_tokenizer is not None:
-        found = resolve_tokenizer(options.named_tokenizer, cache_dir=options.cache_dir)
+        found = resolve_tokenizer(
+            options.named_tokenizer, cache_dir=options.cache_dir, offline=options.offline or None
+        )
         tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
         if found.revision_sha is not None:
             decisions.add("tokenizer", found.name, f"commit {found.revision_sha}")
@@ -266,28 +305,6 @@ def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, Trai
     )
     decisions.add("tokenizer", trained.algorithm, trained.why)
     return trained.tokenizer, trained
-
-
-def _make_plan(prepared: Prepared, target: Vocabulary) -> TransferPlan:
-    from vocab.methods import special
-
-    kitchen = Kitchen(
-        prepared.source.vocabulary,
-        target,
-        prepared.materials,
-        prepared.options.seed,
-        prepared.decisions,
-        prepared.progress,
-    )
-    plan = evaluate(prepared.method, kitchen.plan, special(kitchen.source, target))
-    for method in prepared.method.fallbacks:
-        if (plan.origins == Origin.EMPTY).any():
-            plan = plan.then(kitchen.plan(Call(method), is_fallback=True))
-    norm: Norm = "none" if prepared.options.norm == "none" else "sources"
-    if prepared.options.norm == "auto":
-        # it gained on the development set of the retrieval benchmark; the others stay as published
-        norm = "sources" if prepared.method.methods[0].name == "trans-tokenization" else "none"
-    return plan.with_norm(norm)
 
 
 def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> list[RowExplanation]:
@@ -307,12 +324,17 @@ def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
     from vocab.hub import DEMO, resolve_model
     from vocab.loading import load_tokenizer
 
-    found = resolve_model(
+    resolve = partial(
+        resolve_model,
         options.src,
         revision=options.revision,
         cache_dir=options.cache_dir,
         trust_remote_code=options.trust_remote_code,
     )
+    try:  # what is in the cache is good enough, unless a revision is asked for: a second run asks nobody
+        found = resolve(offline=True if options.revision is None else None)
+    except UnavailableError:
+        found = resolve(offline=options.offline or None)
     if found.name != options.src:
         decisions.add("source model", found.name, f"alias {options.src}")
     tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
