@@ -39,7 +39,7 @@ def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
 
     @app.command()
     def verify(json_: Json = False, debug: Debug = False) -> None:
-        """Read every file whole and compare its SHA-256 with the recorded one; exit code 3 when one differs."""
+        """Read every file whole and compare its SHA-256 with the recorded one; 3 when one differs."""
         from vocab.cache import default_cache
         from vocab.cache import verify as verify_cache
 

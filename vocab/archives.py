@@ -227,7 +227,7 @@ def _unzip_some(stream: gzip.GzipFile, packed: Path) -> bytes:
     try:
         return stream.read(_CHUNK)
     except (gzip.BadGzipFile, EOFError, zlib.error) as error:
-        raise InputError(str(error), where=packed.name) from error
+        raise InputError(f"a damaged gzip file: {error}", where=packed.name) from error
 
 
 def _unpacked_size(packed: Path) -> int:

@@ -2,8 +2,8 @@
 
 Beside a fetched file ``NAME`` lies its record ``NAME.record.json`` and its lock ``.NAME.lock``; while it is
 fetched also ``NAME.part``, ``NAME.part.json`` and ``NAME.tmp``. A file is good when its size and its time of
-change are those of the record; only when the time differs it is read whole and its SHA-256 compared, which for
-the largest files (7 GB) takes from five seconds to a minute. :func:`verify` reads all of them whole.
+change are those of the record; only when the time differs it is read whole and its SHA-256 compared, which
+for the largest files (7 GB) takes from five seconds to a minute. :func:`verify` reads all of them whole.
 """
 
 from __future__ import annotations
@@ -193,7 +193,9 @@ def list_cache(cache: str | PathLike[str] | None = None) -> list[Entry]:
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
-            is_part = _UNFINISHED.search(name) is not None
+            # other people's *.part and *.tmp have no lock beside them
+            target = path.with_name(_UNFINISHED.sub("", name))
+            is_part = target.name != name and Path(file_lock(target).lock_file).exists()
             is_own = name.endswith((RECORD, STATE)) or (name.startswith(".") and name.endswith(".lock"))
             if path.is_symlink() or not path.is_file() or is_own:
                 continue

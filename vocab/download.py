@@ -135,6 +135,8 @@ def download(
         announced.
     OutputError
         The cache cannot be written, or the disk is full or too small.
+    UsageError
+        `url` is no address.
 
     Notes
     -----
@@ -153,6 +155,7 @@ def download(
     )
     if is_offline() if offline is None else offline:
         job.fail(f"{name} {state}, and offline mode is on")
+    web.check_address(url)
     if found is False and notice is not None:
         notice(f"{name} {state}; fetching it again")
     try:
@@ -190,7 +193,12 @@ def _fetch(job: _Job, *, gunzip: bool, check: Callable[[Path], object] | None, r
         _put(job, new, state)
     except InputError as error:
         job.discard()  # kept, it would fail every later run in the same way
-        job.fail(f"{job.name} arrived damaged ({error.what})", error)
+        got = "" if error.got is None else f" ({error.got})"
+        raise UnavailableError(
+            f"{job.name} arrived, and is refused: {error.what}{got}",
+            where=job.url,
+            hint="Nothing of it is kept, the same command fetches it anew",
+        ) from error
     finally:
         if gunzip:
             new.unlink(missing_ok=True)
@@ -250,7 +258,7 @@ def _continue(job: _Job, *, gunzip: bool) -> None:
             job.discard()
             write_json(beside(job.path, STATE), found)
         with job.part.open("ab" if is_rest else "wb") as out:
-            while chunk := web.read_some(answer, _CHUNK):
+            while n_have != n_all and (chunk := web.read_some(answer, _CHUNK)):
                 out.write(chunk)
                 n_have += len(chunk)
                 if job.progress is not None:

@@ -71,6 +71,16 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
     http_error_308 = urllib.request.HTTPRedirectHandler.http_error_302  # the standard library's since 3.11
 
 
+def check_address(url: str) -> None:
+    """Refuse, with a UsageError, what is no http(s) address."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        raise _no_address(url) from None
+    if parts.scheme.lower() not in ("http", "https") or not parts.hostname:
+        raise _no_address(url)
+
+
 def open_url(
     url: str, *, method: str = "GET", headers: dict[str, str] | None = None, timeout_s: float = TIMEOUT_S
 ) -> Response:
@@ -82,8 +92,7 @@ def open_url(
     UsageError
         `url` is no http(s) address.
     """
-    if urllib.parse.urlsplit(url).scheme.lower() not in ("http", "https"):
-        raise UsageError("not an address", got=url, wanted="http(s)://...")
+    check_address(url)
     own = {"User-Agent": f"vocab-transfer/{__version__}", "Accept-Encoding": "identity"}
     try:
         request = urllib.request.Request(url, method=method, headers=own | (headers or {}))
@@ -95,19 +104,19 @@ def open_url(
         if error.code in _TRANSIENT or error.code >= 500:
             raise Interrupted(why, retry_after_s=_retry_after_s(error.headers.get("Retry-After"))) from error
         raise Refused(why, status=error.code) from error
-    except (http.client.InvalidURL, UnicodeError, ValueError):
-        raise UsageError("not an address", got=url, wanted="http(s)://...") from None
+    except (http.client.InvalidURL, ValueError):
+        raise _no_address(url) from None
     except (OSError, http.client.HTTPException) as error:
         raise Interrupted(_reason(error)) from error
 
 
 def read_some(answer: Response, n_bytes: int) -> bytes:
-    """The next bytes of a body, none at its end; a broken connection is :class:`Interrupted`.
+    """What has arrived of a body, at most `n_bytes`, none at its end; a broken connection is Interrupted.
 
-    Apart from writing them, whose errors are OSErrors too and mean something else.
+    Ask no more when the announced length is reached: the server may keep the connection open.
     """
     try:
-        return answer.read(n_bytes)
+        return answer.read1(n_bytes)  # read() would lose what came before a connection stalls
     except (OSError, http.client.HTTPException) as error:
         raise Interrupted(_reason(error)) from error
 
@@ -183,7 +192,7 @@ def read_url(
         with open_url(url, timeout_s=timeout_s) as answer:
             length = content_length(answer)
             body = b""
-            while len(body) <= max_bytes and (block := read_some(answer, 1 << 16)):
+            while len(body) <= max_bytes and len(body) != length and (block := read_some(answer, 1 << 16)):
                 body += block
         if len(body) > max_bytes:
             raise Refused(f"the answer is longer than {max_bytes:,} bytes")
@@ -201,6 +210,10 @@ def content_length(answer: Response) -> int | None:
     """The announced length of an answer's body in bytes, None where there is none."""
     length = answer.headers.get("Content-Length", "")
     return int(length) if length.isdecimal() else None
+
+
+def _no_address(url: str) -> UsageError:
+    return UsageError("not an address", got=url, wanted="http(s)://...")
 
 
 def _retry_after_s(value: str | None) -> float:

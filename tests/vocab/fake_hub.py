@@ -65,21 +65,24 @@ class FakeHub:
         self.cuts: dict[str, list[int]] = {}
         """Path -> for each next GET, the bytes of its body after which the connection ends."""
         self.stalls: dict[str, list[int]] = {}
-        """Path -> for each next GET, the bytes of its body after which nothing more comes."""
+        """Path -> for each next GET, the bytes of its body after which nothing comes until `go_on` is set."""
+        self.go_on = threading.Event()
         self.statuses: dict[str, list[int]] = {}
         """Path -> for each next request, the status to answer with."""
         self.retry_after: str | None = None
         """Sent with those statuses."""
         self.announce_more: dict[str, int] = {}
         """Path -> bytes by which HEAD overstates the length."""
+        self.overstated: dict[str, int] = {}
+        """Path -> bytes by which GET overstates the length."""
         self.with_etag = True
         self.weak_etag = False
+        self.heeds_if_range = True
         self.last_modified: dict[str, str] = {}
         """Path -> the time of change that is told, and that If-Range may name."""
         self.hang_up = False
         """End every connection without an answer."""
         self._connections: list[socket.socket] = []
-        self._stopped = threading.Event()
 
     def add(self, repo: str, files: dict[str, bytes], *, revision: str = "main", gated: bool = False) -> str:
         """Add a commit and point a branch at it; returns the commit."""
@@ -118,7 +121,7 @@ class FakeHub:
 
     def stop(self) -> None:
         """End it: from now on connections to `url` are refused."""
-        self._stopped.set()
+        self.go_on.set()
         self._server.shutdown()
         self._server.server_close()
         for connection in self._connections:  # else those that are kept alive would still be answered
@@ -233,7 +236,7 @@ class _Handler(BaseHTTPRequestHandler):
             headers["Last-Modified"] = self.hub.last_modified[path]
         status, body = 200, data
         span = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range") or "")
-        if span and self.headers.get("If-Range", etag) in tags:
+        if span and (self.headers.get("If-Range", etag) in tags or not self.hub.heeds_if_range):
             first = int(span[1])
             if first >= len(data):
                 self._send(416, {"Content-Range": f"bytes */{len(data)}"})
@@ -249,16 +252,18 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)
-        n_extra = self.hub.announce_more.get(path or "", 0) if is_head else 0
+        n_extra = (self.hub.announce_more if is_head else self.hub.overstated).get(path or "", 0)
         self.send_header("Content-Length", str(len(body) + n_extra))
         self.end_headers()
         if is_head:
             return
         cuts, stalls = self.hub.cuts.get(path or ""), self.hub.stalls.get(path or "")
         if stalls:
-            self.wfile.write(body[: stalls.pop(0)])
-            self.hub._stopped.wait(30)
-            self.close_connection = True
+            n_sent = stalls.pop(0)
+            self.wfile.write(body[:n_sent])
+            self.hub.go_on.wait(60)
+            with contextlib.suppress(OSError):  # the client may have left
+                self.wfile.write(body[n_sent:])
         elif cuts:
             self.wfile.write(body[: cuts.pop(0)])
             self.close_connection = True
