@@ -7,7 +7,7 @@ import os
 import sys
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,10 +17,14 @@ from align.options import InduceOptions, MapOptions, WordsOptions
 from cli.cache import cache_commands
 from cli.exit_codes import INTERRUPTED, exit_code, one_line
 from cli.flags import with_flags
+from cli.resources import Yes, ask_first, fetch_resources, list_resources, selection_json, show
 from cli.screen import Screen, print_json
 from cli.spaces import align_spaces, induce_lexicon
 from cli.words import align_words
 from vocab.options import TransferOptions
+
+if TYPE_CHECKING:
+    from vocab.resources.selection import Selection
 
 app = typer.Typer(
     name="vocab-transfer",
@@ -51,6 +55,7 @@ def transfer(
         bool, typer.Option("--dry-run", help="Say what would be done, with an estimate; write nothing.")
     ] = False,
     json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    yes: Yes = False,
     verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; repeatable.")] = 0,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
     debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
@@ -64,7 +69,11 @@ def transfer(
 
     vocab-transfer --src demo --tgt sw
 
+    vocab-transfer --src roberta --tgt sw
+
     vocab-transfer --src roberta --tgt sw --parallel train.en train.sw --out roberta-sw
+
+    vocab-transfer --src roberta --tgt sw --fetch opus:GlobalVoices --fetch opus:auto --parallel my.en my.sw
 
     vocab-transfer --src ./my-model --tgt sw --corpus sw.txt --src-vectors en.bin --tgt-vectors sw.bin
     """
@@ -83,7 +92,21 @@ def transfer(
         _screen.decisions().add("output", str(folder), "--out was not given")
     if not dry_run:
         check_output(folder, overwrite=overwrite)
-    prepared = prepare(options, decisions=_screen.decisions(), progress=_screen.progress())
+
+    def agree(selection: Selection) -> None:
+        if not dry_run:
+            ask_first(_screen, selection, yes=yes)
+            return
+        show(_screen, selection)
+        if selection.to_fetch:  # an estimate would need what is not here
+            _screen.note("nothing was fetched, nothing was written")
+            if json_:
+                print_json({"out": str(folder), **selection_json(selection)})
+            raise typer.Exit(0)
+
+    prepared = prepare(
+        options, agree=agree, decisions=_screen.decisions(), progress=_screen.progress()
+    )
     if dry_run:
         figures = estimate(prepared)
         _screen.prepared(prepared, figures)
@@ -100,6 +123,8 @@ def transfer(
 
 
 app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
+app.command()(list_resources(lambda: _screen))
+app.command()(fetch_resources(lambda: _screen))
 app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
 app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
 app.command()(with_flags(WordsOptions, align_words(lambda: _screen)))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -96,6 +96,21 @@ class Screen:
             shown = f"{value:.4f}" if isinstance(value, float) and name != "seconds" else str(value)
             label = escape(name.replace("_", " "))
             self.console.print(f"[bold]{label}[/bold]: {escape(shown)}", soft_wrap=True)
+
+    def note(self, line: str) -> None:
+        """A sentence that explains."""
+        self.stop()
+        if self.level >= 0:
+            self.console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
+
+    def resources(self, rows: Sequence[Sequence[str]]) -> None:
+        """What would be used: name, kind, languages, pairs, megabytes, licence, place."""
+        table = Table(box=None)
+        for name in ("name", "kind", "languages", "pairs", "MB", "licence", "from"):
+            table.add_column(name, justify="right" if name in ("pairs", "MB") else "left", overflow="fold")
+        for row in rows:
+            table.add_row(*map(escape, row))
+        self.console.print("", table)
 
     def stop(self) -> None:
         """Take the spinner or the bar away."""

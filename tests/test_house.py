@@ -95,7 +95,7 @@ def test_tests_assert_what_they_compare() -> None:
 
 def test_every_option_has_a_flag_with_its_default_and_help() -> None:
     flags = {parameter.name: parameter for parameter in typer.main.get_command(app).params}
-    own = {"out", "overwrite", "dry_run", "json_", "verbose", "quiet", "debug", "version"}
+    own = {"out", "overwrite", "dry_run", "json_", "yes", "verbose", "quiet", "debug", "version"}
     assert set(flags) == {item.name for item in fields(TransferOptions)} | own
     for item in fields(TransferOptions):
         assert item.metadata["help"].endswith("."), item.name

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vocab.options import Device, DType, HeadNorm, Lines, Norm, TransferOptions
+from vocab.options import Device, DType, HeadNorm, Lines, Mode, Norm, TransferOptions
 from vocab.pipeline import TransferResult, execute, loaded_source, prepare
 from vocab.progress import Progress
 
@@ -20,9 +20,13 @@ def transfer(
     src: str | Path,
     tgt: str = _DEFAULT.tgt,
     *,
+    mode: Mode = _DEFAULT.mode,
     method: str = _DEFAULT.method,
     head_method: str | None = _DEFAULT.head_method,
     vocab_size: int | None = _DEFAULT.vocab_size,
+    add_tokens: int | None = _DEFAULT.add_tokens,
+    min_count: int = _DEFAULT.min_count,
+    scripts: Sequence[str] = _DEFAULT.scripts,
     tokenizer: str | None = _DEFAULT.tokenizer,
     parallel: tuple[Lines, Lines] | None = _DEFAULT.parallel,
     parallel_tsv: Sequence[str | Path] = _DEFAULT.parallel_tsv,
@@ -62,6 +66,10 @@ def transfer(
         ``demo``, an alias such as ``roberta``, ``org/name`` on the hub, or a local directory.
     tgt : str
         Target language: ISO 639 code or English name.
+    mode : {"replace", "extend", "trim", "swap"}
+        Replace the vocabulary; add tokens to it (`add_tokens`, or `vocab_size` in all); leave out what
+        `corpus` uses less than `min_count` times or what is not of the `scripts`; or take `tokenizer` for the
+        same language.
     method : str
         A name of :data:`vocab.methods.METHODS`, or several (see :mod:`vocab.methods.expression`); ``auto``
         picks from the material given.
@@ -110,9 +118,13 @@ def transfer(
     options = TransferOptions(
         src=str(src),
         tgt=tgt,
+        mode=mode,
         method=method,
         head_method=head_method,
         vocab_size=vocab_size,
+        add_tokens=add_tokens,
+        min_count=min_count,
+        scripts=tuple(scripts),
         tokenizer=tokenizer,
         parallel=None if parallel is None else (_lines(parallel[0]), _lines(parallel[1])),
         parallel_tsv=tuple(Path(path) for path in parallel_tsv),

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from align.lexicon import Lexicon
     from align.vectors import Vectors
     from align.wordalign import Links
+    from vocab.fetched import Fetched
+    from vocab.resources.selection import Selection
 
 _HASH_LIMIT = 1 << 30  # bytes; hashing a 7 GB vector file would take longer than the transfer
 
@@ -67,10 +69,13 @@ def gather(
     src_lang: Language,
     tgt_lang: Language,
     *,
+    selection: Selection | None = None,
     decisions: Decisions,
     progress: Progress,
 ) -> Materials:
-    """Read what the options name; without any text, take what is bundled for the two languages.
+    """Read what the options name and what was selected to be fetched.
+
+    Without any text, take what is bundled for the two languages.
 
     Raises
     ------
@@ -80,17 +85,32 @@ def gather(
         When nothing was given and nothing is bundled, or a fetch fails.
     """
     files: list[dict[str, Any]] = []
+    if options.mode == "trim":  # its rows are copies: text says which, and nothing else is of use
+        text = [line for source in options.corpus for line in _read_text(source, "corpus", files)]
+        return Materials(None, text, [], None, None, None, files=files)
     pairs = _read_pairs(options, files)
     text, src_text = (
         [line for source in sources for line in _read_text(source, kind, files) if line.strip()]
         for kind, sources in (("corpus", options.corpus), ("src-corpus", options.src_corpus))
     )
+    fetched = None
+    if selection is not None:
+        from vocab.fetched import fetch_selected
+
+        fetched = fetch_selected(
+            selection, options, src_lang, tgt_lang, decisions=decisions, progress=progress
+        )
+        pairs += fetched.pairs
+        text += fetched.text
+        src_text += fetched.src_text
+        files += fetched.files
     if not pairs and not text:
         bundled = _bundled_pairs(src_lang, tgt_lang, files)
         if bundled is None and options.named_tokenizer is None:
             raise UnavailableError(
                 f"no text in {tgt_lang.name} was given and none is bundled",
-                hint=f"pass --parallel train.{src_lang.code} train.{tgt_lang.code} or --corpus text.txt",
+                hint=f"pass --parallel train.{src_lang.code} train.{tgt_lang.code}, --corpus text.txt, or "
+                "--fetch opus:auto",
             )
         if bundled is not None:
             pairs.append(bundled)
@@ -105,8 +125,8 @@ def gather(
         )
         text = [*parallel.tgt, *text]
         src_text = [*parallel.src, *src_text]
-    lexicon = _read_lexicon(options, src_lang, tgt_lang, decisions, files)
-    src_vectors, tgt_vectors = _read_vectors(options, src_lang, tgt_lang, decisions, progress, files)
+    lexicon = _read_lexicon(options, src_lang, tgt_lang, decisions, files, fetched)
+    src_vectors, tgt_vectors = _read_vectors(options, files, fetched)
     donor, donor_src = (
         None if name is None else _read_donor(name, kind, options.cache_dir, files)
         for kind, name in (("donor", options.donor), ("donor source", options.donor_src))
@@ -202,6 +222,7 @@ def _read_lexicon(
     tgt_lang: Language,
     decisions: Decisions,
     files: list[dict[str, Any]],
+    fetched: Fetched | None,
 ) -> Lexicon | None:
     from align import lexicons  # type: ignore[attr-defined]  # installed from data/lexicons
     from align.lexicon import bundled_lexicon, read_lexicon
@@ -210,6 +231,8 @@ def _read_lexicon(
         given = read_lexicon(options.lexicon)
         files.append(describe_file("lexicon", options.lexicon))
         return given
+    if fetched is not None and fetched.lexicon is not None:
+        return read_lexicon(fetched.lexicon)
     try:
         lexicon = bundled_lexicon(src_lang.code, tgt_lang.code)
     except UnavailableError:
@@ -222,29 +245,16 @@ def _read_lexicon(
 
 
 def _read_vectors(
-    options: TransferOptions,
-    src_lang: Language,
-    tgt_lang: Language,
-    decisions: Decisions,
-    progress: Progress,
-    files: list[dict[str, Any]],
+    options: TransferOptions, files: list[dict[str, Any]], fetched: Fetched | None
 ) -> tuple[Vectors | None, Vectors | None]:
     from align.vectors import read_vectors
 
-    paths = [options.src_vectors, options.tgt_vectors]
-    if "vectors:cc" in options.fetch:
-        from vocab.resources import fetch_fasttext_vectors
-
-        for i, lang in enumerate((src_lang, tgt_lang)):
-            if paths[i] is None:
-                paths[i] = fetch_fasttext_vectors(
-                    lang.code, notice=lambda text: decisions.add("fetch", text), progress=progress.tell_bytes
-                )
-    if paths[0] is None or paths[1] is None:
+    if options.src_vectors is not None and options.tgt_vectors is not None:
+        files += [describe_file("vectors", path) for path in (options.src_vectors, options.tgt_vectors)]
+        return read_vectors(options.src_vectors), read_vectors(options.tgt_vectors)
+    if fetched is None or fetched.src_vectors is None or fetched.tgt_vectors is None:
         return None, None
-    vectors = read_vectors(paths[0]), read_vectors(paths[1])
-    files += [describe_file("vectors", path) for path in paths if path is not None]
-    return vectors
+    return read_vectors(fetched.src_vectors), read_vectors(fetched.tgt_vectors)
 
 
 def _read_donor(

@@ -14,6 +14,7 @@ from typing import Any, Literal
 from align.errors import UsageError
 from vocab.resources.requests import parse
 
+Mode = Literal["replace", "extend", "trim", "swap"]
 Device = Literal["auto", "cpu", "cuda"]
 DType = Literal["keep", "float32", "float16", "bfloat16"]
 HeadNorm = Literal["none", "sources", "source-mean", "script-median"]
@@ -33,6 +34,11 @@ class TransferOptions:
         "demo", "Source model: demo, an alias (roberta), org/name on the hub, or a local directory."
     )
     tgt: str = _option("sw", "Target language: an ISO 639 code (sw, swa, sw_KE) or a name (swahili).")
+    mode: Mode = _option(
+        "replace",
+        "What becomes of the vocabulary: replace it; extend it by tokens of the target language; trim it to "
+        "what --corpus uses or a script needs; swap it for --tokenizer's, for the same language.",
+    )
     method: str = _option(
         "auto",
         "Initialisation: auto, a name, a chain `a > b`, or a mixture `0.7*a + 0.3*b`; "
@@ -42,6 +48,11 @@ class TransferOptions:
         None, "The same for the rows of an output head that is not tied; by default they follow --method."
     )
     vocab_size: int | None = _option(None, "Size of the new vocabulary; by default chosen from the text.")
+    add_tokens: int | None = _option(None, "Number of new tokens (extend); by default chosen from the text.")
+    min_count: int = _option(1, "Keep tokens that --corpus uses so often (trim).")
+    scripts: tuple[str, ...] = _option(
+        (), "Keep tokens of this script, Latin or Latn (trim); repeatable. By default the one of --tgt."
+    )
     tokenizer: str | None = _option(
         None, "Use this tokenizer (directory, tokenizer.json or org/name) instead of training one."
     )
@@ -132,6 +143,7 @@ class TransferOptions:
             raise UsageError("--threads", got=self.threads, wanted="a positive number")
         if self.seed < 0:
             raise UsageError("--seed", got=self.seed, wanted="a number >= 0")
+        self._check_mode()
         if self.named_tokenizer is not None and self.vocab_size is not None:
             flag = "--tokenizer" if self.tokenizer is not None else "--donor"
             raise UsageError(f"{flag} and --vocab-size exclude each other", hint="drop one of the two")
@@ -150,6 +162,22 @@ class TransferOptions:
             if value < 1:
                 raise UsageError(flag, got=value, wanted="a positive number")
 
+    def _check_mode(self) -> None:
+        default = {item.name: item.default for item in fields(self)}
+        for modes, names, why in _MODES:
+            given = [name for name in names if getattr(self, name) != default[name]]
+            if given and self.mode not in modes:
+                raise UsageError(f"--{given[0].replace('_', '-')} does not go with --mode {self.mode}: {why}")
+        if self.mode == "swap" and self.named_tokenizer is None:
+            raise UsageError("--mode swap needs a tokenizer", wanted="--tokenizer or --donor")
+        if self.corpus and self.scripts:
+            raise UsageError("--corpus and --scripts exclude each other", hint="drop one of the two")
+        if self.add_tokens is not None and self.vocab_size is not None:
+            raise UsageError("--add-tokens and --vocab-size exclude each other", hint="drop one of the two")
+        for flag, value in (("--add-tokens", self.add_tokens), ("--min-count", self.min_count)):
+            if value is not None and value < 1:
+                raise UsageError(flag, got=value, wanted="a positive number")
+
     @property
     def named_tokenizer(self) -> str | None:
         """The tokenizer to use instead of training one: the one named, or the donor model's."""
@@ -158,6 +186,27 @@ class TransferOptions:
     def as_json(self) -> dict[str, Any]:
         """The options as they are written down: files by name, lines by their number."""
         return {item.name: _plain(getattr(self, item.name)) for item in fields(self)}
+
+
+# The modes that options go with, and why the others refuse them.
+_MODES: tuple[tuple[tuple[Mode, ...], tuple[str, ...], str], ...] = (
+    (("extend",), ("add_tokens",), "only extend adds tokens"),
+    (("trim",), ("min_count", "scripts"), "only trim leaves tokens out"),
+    (("replace", "swap"), ("tokenizer", "donor", "donor_src"), "it makes its own tokenizer"),
+    (
+        ("replace", "extend", "swap"),
+        ("method", "head_method", "norm", "head_norm"),
+        "every row of it is a copy",
+    ),
+    (
+        ("replace", "extend", "swap"),
+        (
+            *("parallel", "parallel_tsv", "alignment", "src_corpus", "lexicon", "src_vectors", "tgt_vectors"),
+            *("fetch", "resources"),
+        ),
+        "it reads --corpus alone",
+    ),
+)
 
 
 def _plain(value: Any) -> Any:

@@ -20,6 +20,7 @@ from vocab.languages import Language, language
 from vocab.materials import Materials, gather
 from vocab.methods import Need, choose_method
 from vocab.methods.expression import Expression, parse_expression
+from vocab.modes import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan
 from vocab.plan_rows import OriginShare, RowExplanation
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from vocab.output import WrittenModel
     from vocab.resources.selection import Selection
     from vocab.tokenizer_report import TokenizerReport
-    from vocab.training import TrainedTokenizer
 
 _N_EXAMPLES = 12
 _REPORT_LINES = 4096  # figures of more lines differ in the third digit and cost seconds
@@ -96,6 +96,7 @@ class TransferResult:
     after: TokenizerReport | None
     examples: list[RowExplanation]
     prepared: Prepared = field(repr=False)
+    named: Path | None = None
 
     @property
     def decisions(self) -> list[Decision]:
@@ -111,10 +112,15 @@ class TransferResult:
         """Write the finished model directory: see :func:`vocab.output.write_model_directory`."""
         from vocab.card import model_card, provenance
         from vocab.output import write_model_directory
+        from vocab.swapping import confirm_swap, model_rows
 
         options, source = self.prepared.options, self.prepared.source
+        multiple = options.pad_to_multiple_of
+        swapped = self.named if options.mode == "swap" else None
+        if swapped is not None and multiple is None:
+            multiple = model_rows(swapped, self.plan.n_tgt)
         with self.prepared.progress.stage("write and verify the model"):
-            return write_model_directory(
+            written = write_model_directory(
                 source.path,
                 folder,
                 self.plan,
@@ -125,11 +131,17 @@ class TransferResult:
                 card=model_card(self, name=Path(folder).name),
                 overwrite=overwrite,
                 dtype=None if options.dtype == "keep" else options.dtype,
-                pad_to_multiple_of=options.pad_to_multiple_of,
+                pad_to_multiple_of=multiple,
                 probe_texts=self.prepared.materials.text[:8],
                 device=self.prepared.device,
                 trust_remote_code=options.trust_remote_code,
             )
+            if swapped is not None:
+                equal = confirm_swap(
+                    written.path, swapped, n_rows=written.n_rows, trust_remote_code=options.trust_remote_code
+                )
+                self.prepared.decisions.add("swapped", equal, "compared after writing")
+        return written
 
 
 def prepare(
@@ -153,13 +165,16 @@ def prepare(
     decisions = decisions or Decisions()
     progress = progress or Progress()
     method = None if options.method == "auto" else parse_expression(options.method)
+    if options.mode == "trim":
+        method = parse_expression("copy")
     head_method = None if options.head_method is None else parse_expression(options.head_method)
-    src_lang, tgt_lang = language(options.src_lang), language(options.tgt)
+    src_lang = language(options.src_lang)
+    tgt_lang = src_lang if options.mode == "swap" else language(options.tgt)
     if tgt_lang.note:
         decisions.add("language", f"{tgt_lang.name} ({tgt_lang.code})", tgt_lang.note)
     _set_threads(options.threads)
-    with progress.stage("find what there is for the language"):
-        selection = survey(options, src_lang, tgt_lang, may_add=source is None)
+    may_add = options.mode in ("replace", "extend") and source is None
+    selection = survey(options, src_lang, tgt_lang, may_add=may_add, progress=progress)
     if selection is not None:
         agree(selection)
     with progress.stage("find the source model"):
@@ -260,20 +275,21 @@ def execute(prepared: Prepared) -> TransferResult:
     from vocab.tokenizer_report import report
 
     with progress.stage("train the tokenizer" if options.named_tokenizer is None else "load the tokenizer"):
-        tokenizer, trained = _target_tokenizer(prepared)
-    target = Vocabulary.of(tokenizer)
+        made = new_tokenizer(prepared)
+    tokenizer, target = made.tokenizer, Vocabulary.of(made.tokenizer)
     before, after, counts = None, None, np.zeros(len(target), np.int64)
     if materials.text:
         with progress.stage("measure the tokenizers"):
             step = -(-len(materials.text) // _REPORT_LINES)
-            sample = materials.text[::step] if trained is None else trained.sample
+            sample = made.sample or materials.text[::step]
             before = report(prepared.source.tokenizer, sample, find_unreachable=False)
-            after = report(tokenizer, sample) if trained is None else trained.report
+            after = made.report or report(tokenizer, sample)
             counts = np.bincount(
                 np.fromiter((i for ids in target.encode(materials.text) for i in ids), dtype=np.int64),
                 minlength=len(target),
             )
-    plan, head_plan = make_plans(prepared, target)
+    kept = None if made.kept is None else kept_rows(prepared.source.vocabulary, target, made.kept)
+    plan, head_plan = make_plans(prepared, target, kept)
     return TransferResult(
         plan=plan,
         head_plan=head_plan,
@@ -283,28 +299,8 @@ def execute(prepared: Prepared) -> TransferResult:
         after=after,
         examples=_examples(plan, target, counts),
         prepared=prepared,
+        named=made.path,
     )
-
-
-def _target_tokenizer(prepared: Prepared) -> tuple[PreTrainedTokenizerFast, TrainedTokenizer | None]:
-    from vocab.hub import resolve_tokenizer
-    from vocab.loading import load_tokenizer
-    from vocab.training import train_tokenizer
-
-    options, decisions = prepared.options, prepared.decisions
-    if options.named_tokenizer is not None:
-        found = resolve_tokenizer(
-            options.named_tokenizer, cache_dir=options.cache_dir, offline=options.offline or None
-        )
-        tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
-        if found.revision_sha is not None:
-            decisions.add("tokenizer", found.name, f"commit {found.revision_sha}")
-        return tokenizer, None
-    trained = train_tokenizer(
-        prepared.source.tokenizer, prepared.materials.text, vocab_size=options.vocab_size or "auto"
-    )
-    decisions.add("tokenizer", trained.algorithm, trained.why)
-    return trained.tokenizer, trained
 
 
 def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> list[RowExplanation]:

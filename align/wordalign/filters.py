@@ -102,7 +102,7 @@ class Sieve:
 
 
 class _Letters(dict[str, str]):
-    """Character to ``"o"`` (a letter of our scripts), ``"x"`` (one of another) or ``""``, found on first use."""
+    """Character to ``"o"`` (a letter of our scripts), ``"x"`` (of another) or ``""``; found on first use."""
 
     def __init__(self, scripts: tuple[str, ...]) -> None:
         super().__init__()

@@ -20,7 +20,15 @@ from vocab.options import TransferOptions
         ({"tokenizer": "x", "vocab_size": 10}, "exclude each other"),
         ({"src_vectors": Path("a")}, "wanted --src-vectors and --tgt-vectors"),
         ({"tgt_vectors": Path("a")}, "got --tgt-vectors"),
-        ({"fetch": ("vectors:cc", "x")}, "got x, wanted vectors:cc"),
+        ({"fetch": ("vectors:cc", "x")}, "got x, wanted opus:auto, opus:NAME"),
+        ({"fetch": ("hf:org/name",)}, "got hf:org/name, wanted .*hf:ORG/NAME/PATH"),
+        ({"fetch": ("opus:",)}, "got opus:, wanted"),
+        ({"max_mb": 0}, "--max-mb"),
+        ({"fetch_pairs": 0}, "--fetch-pairs"),
+        (
+            {"alignment": Path("a"), "parallel_tsv": (Path("b"),), "fetch": ("opus:auto",)},
+            "--alignment is of --parallel alone",
+        ),
     ],
 )
 def test_contradictions(values: dict[str, Any], said: str) -> None:

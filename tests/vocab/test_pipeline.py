@@ -218,7 +218,7 @@ def test_vectors_of_two_widths(material: Material, word_vectors: tuple[Path, Pat
 
 def test_given_tokenizer_needs_no_text(material: Material, tmp_path: Path) -> None:
     train("roberta", size=250).save_pretrained(tmp_path / "own")
-    result = transfer(material.source, tgt="tt", tokenizer=str(tmp_path / "own"))
+    result = transfer(material.source, tgt="tt", tokenizer=str(tmp_path / "own"), fetch=["none"])
     assert str(result.prepared.method) == "constituents"
     assert result.before is None
     assert result.after is None

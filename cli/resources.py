@@ -1,0 +1,214 @@
+"""``vocab-transfer resources`` and ``fetch``: what there is for a language, and a directory of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from cli.screen import Screen, print_json
+
+if TYPE_CHECKING:
+    from vocab.resources.resource import Resource
+    from vocab.resources.selection import Selection
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+Offline = Annotated[bool, typer.Option("--offline", help="Use what is in the cache; ask no server.")]
+SrcLang = Annotated[str, typer.Option(help="The other language.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Fetch more than --max-mb without a question.")]
+
+
+def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+    """The command ``resources``."""
+
+    def resources(
+        language: Annotated[str, typer.Argument(help="Target language: code or name.")],
+        src_lang: SrcLang = "en",
+        offline: Offline = False,
+        json_: Json = False,
+        debug: Debug = False,
+    ) -> None:
+        """Name what there is for a language: parallel corpora, vectors, what comes with the package.
+
+        [bold]Examples[/bold]
+
+        vocab-transfer resources sw
+
+        vocab-transfer resources pt_br --src-lang es --json
+        """
+        from vocab.cache import default_cache
+        from vocab.languages import language as find_language
+        from vocab.resources import find
+        from vocab.resources.choice import in_order
+
+        src, tgt = find_language(src_lang), find_language(language)
+        screen = the_screen()
+        if tgt.note:
+            screen.decisions().add("language", f"{tgt.name} ({tgt.code})", tgt.note)
+        found = find(src, tgt, offline=offline or None)
+        corpora = in_order([r for r in found if r.source == "opus"])
+        ordered = [*corpora, *(r for r in found if r.source != "opus")]
+        if json_:
+            print_json([as_json(r, default_cache()) for r in ordered])
+        else:
+            print_table(ordered, default_cache())
+
+    return resources
+
+
+def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+    """The command ``fetch``."""
+
+    def fetch(
+        language: Annotated[str, typer.Argument(help="Target language: code or name.")],
+        what: Annotated[list[str], typer.Argument(help="As --fetch: opus:auto, opus:NAME, vectors:cc...")],
+        to: Annotated[Path, typer.Option(help="Directory to fill, for --resources.")],
+        src_lang: SrcLang = "en",
+        fetch_pairs: Annotated[int, typer.Option(help="Sentence pairs that opus:auto wants.")] = 300_000,
+        prefer: Annotated[list[str], typer.Option(help="Corpora that opus:auto takes first.")] = [],  # noqa: B006
+        exclude: Annotated[list[str], typer.Option(help="Corpora that it does not take.")] = [],  # noqa: B006
+        max_mb: Annotated[int, typer.Option(help="Megabytes that are fetched without a question.")] = 500,
+        yes: Yes = False,
+        dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch nothing.")] = False,
+        json_: Json = False,
+        quiet: Quiet = False,
+        debug: Debug = False,
+    ) -> None:
+        """Fetch resources into a directory, to take to a machine without a network.
+
+        [bold]Examples[/bold]
+
+        vocab-transfer fetch sw opus:auto --to kit
+
+        vocab-transfer fetch sw opus:GlobalVoices opus:Tatoeba vectors:cc.vec --max-mb 3000 --to kit
+        """
+        from vocab.fetching import terms_of
+        from vocab.languages import language as find_language
+        from vocab.options import TransferOptions
+        from vocab.resources.kit import write_kit
+        from vocab.resources.selection import select
+
+        screen = the_screen()
+        screen.level = -1 if quiet else 0
+        src, tgt = find_language(src_lang), find_language(language)
+        options = TransferOptions(
+            tgt=language,
+            src_lang=src_lang,
+            fetch=tuple(what),
+            fetch_pairs=fetch_pairs,
+            prefer=tuple(prefer),
+            exclude=tuple(exclude),
+            max_mb=max_mb,
+        )
+        selection = select(what, src, tgt, terms_of(options))
+        if dry_run:
+            show(screen, selection)
+            if json_:
+                print_json(selection_json(selection))
+            return
+        ask_first(screen, selection, yes=yes)
+        progress = screen.progress()
+        with progress.stage("fetch"):
+            taken = write_kit(selection, to, src, tgt, progress=progress)
+        screen.stop()
+        n_bytes = sum(t.resource.path(to).stat().st_size for t in taken)
+        screen.facts({"written": f"{to} ({len(taken)} files, {n_bytes / 1e6:,.1f} MB)"})
+        screen.facts({"next": f"vocab-transfer --src MODEL --tgt {tgt.code} --resources {to}"})
+        if json_:
+            print_json({"to": str(to), "files": [str(t.resource.file) for t in taken]})
+
+    return fetch
+
+
+def ask_first(screen: Screen, selection: Selection, *, yes: bool) -> None:
+    """Show what is to be fetched; when it is more than the limit, ask on a terminal and refuse elsewhere."""
+    import sys
+
+    from vocab.fetching import within_limit
+
+    show(screen, selection)
+    if yes or selection.fetch_mb <= selection.terms.max_mb:
+        return
+    if not (sys.stdin.isatty() and screen.console.is_terminal):
+        within_limit(selection)
+    screen.stop()
+    typer.confirm(f"Fetch {selection.fetch_mb:,.0f} MB?", abort=True, err=True)
+
+
+def show(screen: Screen, selection: Selection) -> None:
+    """The table of what would be used, and the total to fetch."""
+    screen.stop()
+    if screen.level < 0:
+        return
+    cache = selection.terms.cache
+    quotas = {t.resource: t.max_pairs for t in selection.taken}
+    screen.resources([_row(r, cache, quotas[r]) for r in quotas])
+    to_fetch = selection.to_fetch
+    if selection.choice is not None:
+        left = len(selection.choice.left)
+        more = f"; {left} more corpora are left: `vocab-transfer resources` names them" if left else ""
+        screen.note(f"opus:auto takes {selection.choice.rule}{more}")
+    if to_fetch:
+        unknown = sum(r.size_bytes is None for r in to_fetch)
+        also = f", and {unknown} of unknown size" if unknown else ""
+        screen.facts({"to fetch": f"{len(to_fetch)} files, {selection.fetch_mb:,.1f} MB{also}, to {cache}"})
+    else:
+        screen.facts({"to fetch": "nothing; all of it is on this machine"})
+
+
+def selection_json(selection: Selection) -> dict[str, Any]:
+    """The same as JSON."""
+    return {
+        "resources": [as_json(t.resource, selection.terms.cache) for t in selection.taken],
+        "fetch_mb": round(selection.fetch_mb, 3),
+        "choice": None if selection.choice is None else selection.choice.as_json(),
+    }
+
+
+def as_json(resource: Resource, cache: Path) -> dict[str, Any]:
+    """A resource as JSON."""
+    from dataclasses import asdict
+
+    told = asdict(resource)
+    del told["file"]
+    return told | {"languages": resource.languages, "cached": resource.path(cache).is_file()}
+
+
+def print_table(resources: Iterable[Resource], cache: Path) -> None:
+    """Plain columns on stdout."""
+    rows = [_HEADER, *(_row(r, cache, None) for r in resources)]
+    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
+    for row in rows:
+        cells = [
+            cell.rjust(width) if i in _NUMBERS else cell.ljust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ]
+        print("  ".join(cells).rstrip())
+
+
+_HEADER = ("name", "kind", "languages", "pairs", "MB", "licence", "from")
+_NUMBERS = (3, 4)
+
+
+def _row(resource: Resource, cache: Path, max_pairs: int | None) -> tuple[str, ...]:
+    from urllib.parse import urlsplit
+
+    where = "this package" if resource.source == "bundled" else urlsplit(resource.url).netloc
+    if resource.path(cache).is_file() and resource.source != "bundled":
+        where = "this machine"
+    pairs = "" if resource.n_pairs is None else f"{resource.n_pairs:,}"
+    if max_pairs is not None:
+        pairs = f"{max_pairs:,} of {pairs or '?'}"
+    return (
+        resource.label,
+        resource.kind,
+        resource.languages,
+        pairs,
+        "?" if resource.size_bytes is None else f"{resource.size_bytes / 1e6:,.1f}",
+        resource.licence,
+        where,
+    )

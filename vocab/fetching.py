@@ -1,0 +1,144 @@
+"""What a transfer is to fetch, before anything is fetched."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from align.errors import UnavailableError, UsageError
+from vocab.hub import ALIASES, DEMO
+from vocab.progress import Progress
+
+if TYPE_CHECKING:
+    from vocab.languages import Language
+    from vocab.options import TransferOptions
+    from vocab.resources.selection import Selection, Terms
+
+
+def terms_of(options: TransferOptions) -> Terms:
+    """The part of the options that decides what is fetched."""
+    from vocab.cache import default_cache
+    from vocab.download import is_offline
+    from vocab.resources.selection import Terms
+
+    return Terms(
+        n_pairs=options.fetch_pairs,
+        max_mb=options.max_mb,
+        prefer=options.prefer,
+        exclude=options.exclude,
+        cache=default_cache(),
+        hub_cache=options.cache_dir,
+        offline=options.offline or is_offline(),
+    )
+
+
+def survey(
+    options: TransferOptions,
+    src: Language,
+    tgt: Language,
+    *,
+    may_add: bool = True,
+    progress: Progress | None = None,
+) -> Selection | None:
+    """Find the resources that the options ask for; fetches nothing but lists.
+
+    Parameters
+    ----------
+    options : TransferOptions
+    src, tgt : Language
+    may_add : bool
+        Ask for `opus:auto` where no text is given and the source is not the demo.
+    progress : Progress, optional
+        Hears of this, if anything is asked for.
+
+    Returns
+    -------
+    Selection or None
+        None: nothing is asked for, or it cannot be had and the bundled pairs do.
+
+    Raises
+    ------
+    UsageError, InputError, UnavailableError
+        As :mod:`vocab.resources.selection`.
+    """
+    requests = [item for item in options.fetch if item != "none"]
+    adds = not options.fetch and may_add and _lacks_text(options)
+    if not (requests or adds or options.resources is not None):
+        return None
+    from vocab.resources.selection import join, select, select_folder
+
+    terms = terms_of(options)
+    (progress or Progress()).tell("find what there is for the language")
+    parts = []
+    if options.resources is not None:
+        parts.append(select_folder(options.resources, src, tgt, terms))
+    if requests:
+        parts.append(select(requests, src, tgt, terms))
+    if adds:
+        try:
+            parts.append(select(["opus:auto"], src, tgt, terms, by_itself=True))
+        except UnavailableError as error:
+            do_without(error, options, src, tgt)
+    return join(parts) if parts else None
+
+
+def within_limit(selection: Selection) -> None:
+    """Refuse to fetch more than `max_mb`.
+
+    Raises
+    ------
+    UsageError
+    """
+    if selection.fetch_mb > selection.terms.max_mb:
+        raise UsageError(
+            f"{selection.fetch_mb:,.0f} MB would be fetched",
+            wanted=f"at most --max-mb {selection.terms.max_mb:,.0f}",
+            hint=f"Pass --yes or --max-mb {selection.fetch_mb:.0f}, or choose with --fetch and --exclude",
+        )
+
+
+def do_without(error: UnavailableError, options: TransferOptions, src: Language, tgt: Language) -> None:
+    """Warn that the bundled pairs have to do; where there are none, say what to bring.
+
+    Raises
+    ------
+    UnavailableError
+        Nothing is bundled, and no tokenizer is named that needs no text.
+    """
+    import warnings
+
+    from vocab.resources import bundled
+
+    from_lang = "" if src.code == "en" else f" --src-lang {src.code}"
+    prepare = f"vocab-transfer fetch {tgt.code} opus:auto{from_lang} --to kit"
+    reason = f"{error.where}: {error.what}" if error.where is not None else error.what
+    n_pairs = sum(r.n_pairs or 0 for r in bundled.find(src, tgt) if r.kind == "parallel")
+    if n_pairs:
+        warnings.warn(
+            f"{reason}; going on with the {n_pairs:,} sentence pairs that come with the package, which is "
+            f"very little: where there is a network run `{prepare}`, then here add `--resources kit`",
+            stacklevel=2,
+        )
+        return
+    if options.named_tokenizer is not None:
+        warnings.warn(f"{reason}; going on without text", stacklevel=2)
+        return
+    model, is_on_hub = options.src, not Path(options.src).exists()
+    if is_on_hub:
+        repo = ALIASES.get(options.src.lower(), options.src)
+        model = repo.split("/")[-1]
+        prepare = f"hf download {repo} --local-dir {model}` and `{prepare}"
+    raise UnavailableError(
+        f"there is no text in {tgt.name}: none was given, none comes with the package, and {reason}",
+        hint=f"On a machine with a network run `{prepare}`, copy what is written, and here run "
+        f"`vocab-transfer --src {'./' * is_on_hub}{model} --tgt {tgt.code}{from_lang} --resources kit`; "
+        f"or pass text of your own with --parallel or --corpus",
+    ) from error
+
+
+def _lacks_text(options: TransferOptions) -> bool:
+    given = options.parallel or options.parallel_tsv or options.corpus or options.resources
+    if given or options.src == DEMO or options.donor is not None:
+        return False
+    # a named tokenizer and a named method need no text that nobody spoke of
+    return options.tokenizer is None or options.method == "auto"

@@ -1,0 +1,80 @@
+"""fastText's word vectors of 157 languages (Common Crawl and Wikipedia, 300 dimensions)."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+from align.errors import InputError, UnavailableError
+from vocab.languages import Language
+from vocab.resources.addresses import address
+from vocab.resources.resource import Resource
+from vocab.web import probe
+
+# fastText trained one model of both written forms of Norwegian under `no`, and one of Nynorsk.
+_CODES = {"nb": "no"}
+_MAGIC = (793712314).to_bytes(4, "little")
+_LICENCE = "CC BY-SA 3.0"
+
+
+def name_of(language: str, suffix: str) -> str:
+    """``cc.sw.300.bin``, or ``cc.sw.300.vec.gz``, which is read as it is."""
+    return f"cc.{_CODES.get(language, language)}.300{suffix}"
+
+
+def find(lang: Language, cache: Path, *, suffix: str = ".bin", offline: bool) -> Resource:
+    """The vectors of a language; fetches nothing.
+
+    Parameters
+    ----------
+    lang : Language
+    cache : Path
+    suffix : {".bin", ".vec.gz"}
+        The model, with vectors for parts of words, unpacked in the cache; or the table of words, which stays
+        packed.
+    offline : bool
+
+    Raises
+    ------
+    UnavailableError
+        None are published for the language; not in the cache, and no network.
+    """
+    name = name_of(lang.code, suffix)
+    url = address("fasttext") + name.removesuffix(".gz") + ".gz"
+    found = Resource(
+        "vectors", "fasttext", name, "", None, lang.code, None, None, url, _LICENCE, Path("fasttext") / name
+    )
+    path = found.path(cache)
+    if path.is_file():
+        return found
+    put = f"fetch {url}" + ("" if suffix.endswith(".gz") else " and unpack it")
+    hint = f"Where there is a network, {put} to {path}; or pass vectors of your own"
+    if offline:
+        raise UnavailableError(f"{name} is not at {path}, and offline mode is on", hint=hint)
+    announced = probe(url, name=name)
+    if announced is None:
+        raise UnavailableError(
+            f"no fastText vectors are published for {lang.code!r}",
+            where=url,
+            hint="Pass vectors of your own, or text to train them on",
+        )
+    size = announced.size_bytes
+    return Resource(
+        "vectors", "fasttext", name, "", None, lang.code, None, size, url, _LICENCE, Path("fasttext") / name
+    )
+
+
+def check(path: Path) -> None:
+    """Refuse what is no fastText model or table of vectors, such as a page that asks to log in."""
+    if path.name.endswith(".gz") or ".vec" in path.name:
+        with path.open("rb") as packed, gzip.open(packed) as file:
+            try:
+                start = file.readline(100).split()
+            except OSError as error:
+                raise InputError(f"no gzip: {error}", where=path) from None
+        if len(start) != 2 or not all(part.isdigit() for part in start):
+            raise InputError("not a table of vectors", where=path)
+        return
+    with path.open("rb") as file:
+        if file.read(len(_MAGIC)) != _MAGIC:
+            raise InputError("not a fastText model", where=path)
