@@ -190,14 +190,17 @@ class _GivenUp(io.RawIOBase):
     def __init__(self, path: Path) -> None:
         self._pieces: list[Path] = []  # the last one first
         self._position = 0
-        with path.open("r+b") as file:
-            for start in reversed(range(0, path.stat().st_size, _PIECE)):
-                file.seek(start)
-                piece = path.with_name(f"{path.name}.{start // _PIECE}.tmp")
-                self._pieces.append(piece)
-                piece.write_bytes(file.read(_PIECE))
-                file.truncate(start)
-        self._file = self._pieces[-1].open("rb")
+        try:
+            with path.open("r+b") as file:
+                for start in reversed(range(0, path.stat().st_size, _PIECE)):
+                    file.seek(start)
+                    self._pieces.append(path.with_name(f"{path.name}.{start // _PIECE}.tmp"))
+                    self._pieces[-1].write_bytes(file.read(_PIECE))
+                    file.truncate(start)
+            self._file = self._pieces[-1].open("rb")
+        except BaseException:
+            self._delete()
+            raise
 
     def readable(self) -> bool:
         return True
@@ -216,11 +219,14 @@ class _GivenUp(io.RawIOBase):
         return n_read
 
     def close(self) -> None:
-        if not self.closed:
+        if not self.closed and hasattr(self, "_file"):
             self._file.close()
-            for piece in self._pieces:
-                piece.unlink(missing_ok=True)
+            self._delete()
         super().close()
+
+    def _delete(self) -> None:
+        for piece in self._pieces:
+            piece.unlink(missing_ok=True)
 
 
 def _unzip_some(stream: gzip.GzipFile, packed: Path) -> bytes:

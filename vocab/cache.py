@@ -132,6 +132,32 @@ def read_record(path: Path) -> Record | None:
         return None
 
 
+def put(
+    new: Path,
+    path: Path,
+    *,
+    url: str,
+    etag: str | None = None,
+    last_modified: str | None = None,
+    progress: Progress | None = None,
+) -> None:
+    """Move a complete file from beside `path` to `path`, and record where it came from and its SHA-256."""
+    digest, found = sha256_of(new, progress=progress), new.stat()
+    with new.open("rb") as file:
+        os.fsync(file.fileno())
+    record = Record(url, etag, last_modified, found.st_size, found.st_mtime_ns, digest, now(), now())
+    write_json(beside(path, RECORD), record)  # before the move: one without the other is not taken for good
+    os.replace(new, path)
+
+
+def keep(path: Path, content: bytes, *, url: str) -> None:
+    """Write a small file, such as the answer of an API, and its record."""
+    new = beside(path, ".tmp")
+    with locked(path):
+        new.write_bytes(content)
+        put(new, path, url=url)
+
+
 def beside(path: Path, ending: str) -> Path:
     """The file of that ending that belongs to a fetched file."""
     return path.with_name(path.name + ending)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import shutil
@@ -16,15 +17,12 @@ from vocab import web
 from vocab.archives import gunzip as unpack_gzip
 from vocab.cache import (
     PART,
-    RECORD,
     STATE,
     Progress,
-    Record,
     beside,
     is_good,
     locked,
-    now,
-    sha256_of,
+    put,
     write_json,
 )
 from vocab.hub import is_offline as is_hub_offline
@@ -63,8 +61,9 @@ class _Job:
         return self.part.stat().st_size if self.part.is_file() else 0
 
     def discard(self) -> None:
-        self.part.unlink(missing_ok=True)
-        beside(self.path, STATE).unlink(missing_ok=True)
+        pieces = self.path.parent.glob(f"{glob.escape(self.part.name)}.*.tmp")  # of a run that was killed
+        for path in (self.part, beside(self.path, STATE), *pieces):
+            path.unlink(missing_ok=True)
 
     def fail(self, what: str, cause: BaseException | None = None) -> NoReturn:
         raise UnavailableError(what, where=self.url, hint=self.hint) from cause
@@ -148,8 +147,10 @@ def download(
     found = is_good(path, progress=progress)
     if found:
         return path
-    put = f"fetch {url} and unpack it to {path}" if gunzip else f"fetch {url} to {path}"
-    job = _Job(url, path, name, size_bytes, progress, timeout_s, hint or f"Where there is a network, {put}")
+    if hint is None:
+        unpack = "unpack it to" if gunzip else "put it at"
+        hint = f"Where there is a network, fetch {url} and {unpack} {path}"
+    job = _Job(url, path, name, size_bytes, progress, timeout_s, hint)
     state = (
         f"is not at {path}" if found is None else f"at {path} is not what was fetched (its SHA-256 differs)"
     )
@@ -162,7 +163,7 @@ def download(
         path.parent.mkdir(parents=True, exist_ok=True)
         with locked(path, notice=notice):
             if not is_good(path):  # another run may have fetched it meanwhile
-                _fetch(job, gunzip=gunzip, check=check, retry_wait_s=retry_wait_s)
+                _fetch(job, gunzip=gunzip, check=check, notice=notice, retry_wait_s=retry_wait_s)
     except OSError as error:
         raise OutputError(
             f"{name} cannot be written: {error.strerror or error}",
@@ -172,10 +173,20 @@ def download(
     return path
 
 
-def _fetch(job: _Job, *, gunzip: bool, check: Callable[[Path], object] | None, retry_wait_s: float) -> None:
+def _fetch(
+    job: _Job,
+    *,
+    gunzip: bool,
+    check: Callable[[Path], object] | None,
+    notice: Callable[[str], None] | None,
+    retry_wait_s: float,
+) -> None:
     try:
         web.insist(
-            lambda: _continue(job, gunzip=gunzip), retry_wait_s=retry_wait_s, position=lambda: job.n_have
+            lambda: _continue(job, gunzip=gunzip),
+            retry_wait_s=retry_wait_s,
+            position=lambda: job.n_have,
+            notice=notice,
         )
     except web.Interrupted as error:
         kept = f"; {job.n_have:,} bytes are kept, the same command continues there" if job.n_have else ""
@@ -190,7 +201,14 @@ def _fetch(job: _Job, *, gunzip: bool, check: Callable[[Path], object] | None, r
             unpack_gzip(job.part, new, progress=job.progress)
         if check is not None:
             check(new)
-        _put(job, new, state)
+        put(
+            new,
+            job.path,
+            url=job.url,
+            etag=state.etag,
+            last_modified=state.last_modified,
+            progress=job.progress,
+        )
     except InputError as error:
         job.discard()  # kept, it would fail every later run in the same way
         got = "" if error.got is None else f" ({error.got})"
@@ -205,31 +223,11 @@ def _fetch(job: _Job, *, gunzip: bool, check: Callable[[Path], object] | None, r
     job.discard()
 
 
-def _put(job: _Job, new: Path, state: _State) -> None:
-    digest = sha256_of(new, progress=job.progress)
-    with new.open("rb") as file:
-        os.fsync(file.fileno())
-    beside(job.path, RECORD).unlink(missing_ok=True)  # else for a moment it would be of another file
-    os.replace(new, job.path)
-    put = job.path.stat()
-    record = Record(
-        url=job.url,
-        etag=state.etag,
-        last_modified=state.last_modified,
-        size_bytes=put.st_size,
-        mtime_ns=put.st_mtime_ns,
-        sha256=digest,
-        fetched_at=now(),
-        verified_at=now(),
-    )
-    write_json(beside(job.path, RECORD), record)
-
-
 def _continue(job: _Job, *, gunzip: bool) -> None:
     """One request: all of the file, or what is missing of it."""
     state = _read_state(job)
     n_have = job.n_have if state.url == job.url else 0
-    if n_have and n_have == state.size_bytes:
+    if n_have and n_have == state.size_bytes and job.size_bytes in (None, n_have):
         return
     # If-Range takes a strong tag or a time; without either nothing tells whether a continuation fits
     strong = state.etag if state.etag and not state.etag.startswith("W/") else None
@@ -243,7 +241,9 @@ def _continue(job: _Job, *, gunzip: bool) -> None:
         job.discard()  # nothing lies beyond what we have, so what we have is not of this file
         raise web.Interrupted(str(error)) from error
     with answer:
-        is_rest = answer.status == 206
+        is_rest = answer.status == 206 and bool(headers)
+        if answer.status != 200 and not is_rest:
+            raise web.Refused(f"status {answer.status}")
         found = _state_of(job, answer, n_have if is_rest else 0)
         if is_rest and not _same(found, state):
             job.discard()
@@ -251,7 +251,8 @@ def _continue(job: _Job, *, gunzip: bool) -> None:
         n_have = n_have if is_rest else 0
         n_all = found.size_bytes
         if job.size_bytes is not None and n_all not in (None, job.size_bytes):
-            job.discard()
+            if is_rest:  # else what is kept may be of the true file, and this a page that asks to log in
+                job.discard()
             raise web.Refused(f"it has {n_all:,} bytes, and {job.size_bytes:,} were announced")
         _need_room(job, (n_all or 0) - n_have, n_all or 0, gunzip=gunzip)
         if not is_rest:
@@ -276,6 +277,7 @@ def _state_of(job: _Job, answer: web.Response, first: int) -> _State:
     if first:
         span, _, total = answer.headers.get("Content-Range", "").removeprefix("bytes ").partition("/")
         if not span.startswith(f"{first}-"):
+            job.discard()
             raise web.Refused(f"asked for its bytes from {first:,} on, the server sent {span or 'others'}")
         length = int(total) if total.isdecimal() else None
     return _State(job.url, answer.headers.get("ETag"), answer.headers.get("Last-Modified"), length)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import email.utils
 import http.client
 import random
+import ssl
 import time
 import urllib.error
 import urllib.parse
@@ -26,10 +27,12 @@ T = TypeVar("T")
 TIMEOUT_S = 30.0
 """How long a connection may take to be made, or to say nothing."""
 RETRY_WAIT_S = 2.0
+_LOOK_WAIT_S = 0.5  # somebody waits before the first word on the screen
 N_TRIES = 4
 MAX_WAIT_S = 120.0
 """A server that asks for a longer pause is left alone until another day."""
 
+_LONG_WAIT_S = 3.0
 _MISSING = (403, 404, 410)
 _TRANSIENT = (408, 425, 429)
 
@@ -107,6 +110,8 @@ def open_url(
     except (http.client.InvalidURL, ValueError):
         raise _no_address(url) from None
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
+            raise Refused(f"its certificate is not trusted: {_reason(error)}") from error
         raise Interrupted(_reason(error)) from error
 
 
@@ -121,12 +126,18 @@ def read_some(answer: Response, n_bytes: int) -> bytes:
         raise Interrupted(_reason(error)) from error
 
 
-def insist(attempt: Callable[[], T], *, retry_wait_s: float, position: Callable[[], int] = lambda: 0) -> T:
+def insist(
+    attempt: Callable[[], T],
+    *,
+    retry_wait_s: float,
+    position: Callable[[], int] = lambda: 0,
+    notice: Callable[[str], None] | None = None,
+) -> T:
     """Call `attempt` until it is not :class:`Interrupted`, and :data:`N_TRIES` times at most.
 
     Between calls it waits `retry_wait_s`, twice as long each time, less a random part so that many clients do
-    not come back at once; or as long as the server asks. A connection that breaks often but moves on
-    (`position` grows) is let go on.
+    not come back at once; or as long as the server asks, and `notice` is told. A connection that breaks often
+    but moves on (`position` grows) is let go on.
     """
     n_failed, n_best = 0, position()
     while True:
@@ -139,12 +150,14 @@ def insist(attempt: Callable[[], T], *, retry_wait_s: float, position: Callable[
                 raise
             if error.retry_after_s > MAX_WAIT_S:
                 raise Interrupted(f"{error}, come back in {error.retry_after_s:,.0f} s") from error
-            backoff_s = retry_wait_s * 2 ** (n_failed - 1) * random.uniform(0.5, 1.0)
-            time.sleep(max(backoff_s, error.retry_after_s))
+            wait_s = max(retry_wait_s * 2 ** (n_failed - 1) * random.uniform(0.5, 1.0), error.retry_after_s)
+            if notice is not None and wait_s >= _LONG_WAIT_S:
+                notice(f"{error}; trying again in {wait_s:.0f} s")
+            time.sleep(wait_s)
 
 
 def probe(
-    url: str, *, name: str, timeout_s: float = TIMEOUT_S, retry_wait_s: float = RETRY_WAIT_S
+    url: str, *, name: str, timeout_s: float = TIMEOUT_S, retry_wait_s: float = _LOOK_WAIT_S
 ) -> Announced | None:
     """Ask for a file's size without fetching it; None when there is no such file (status 403, 404, 410).
 
@@ -176,7 +189,7 @@ def read_url(
     name: str,
     max_bytes: int = 16 << 20,
     timeout_s: float = TIMEOUT_S,
-    retry_wait_s: float = RETRY_WAIT_S,
+    retry_wait_s: float = _LOOK_WAIT_S,
 ) -> bytes:
     """The body of a small answer, such as that of an index or an API.
 

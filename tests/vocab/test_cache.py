@@ -8,7 +8,7 @@ import pytest
 
 from align.errors import UnavailableError
 from tests.vocab.fake_hub import FakeHub, serving
-from vocab.cache import default_cache, list_cache, locked, prune, read_record, to_prune, verify
+from vocab.cache import default_cache, keep, list_cache, locked, prune, read_record, to_prune, verify
 from vocab.download import download
 
 
@@ -93,6 +93,18 @@ def test_prune(server: FakeHub, cache: Path, tmp_path: Path) -> None:
     server.requests.clear()
     assert download(server.url + "/c", cache / "opus" / "c").read_bytes() == server.files["/c"]
     assert server.gets()[0].range is None
+
+
+def test_keep(cache: Path) -> None:
+    path = cache / "opus" / "answer.json"
+    for content in (b"{}", b"{1}"):
+        keep(path, content, url="http://127.0.0.1/api")
+        assert path.read_bytes() == content
+        record = read_record(path)
+        assert record is not None
+        assert (record.url, record.size_bytes) == ("http://127.0.0.1/api", len(content))
+    assert {entry.path.name: good for entry, good in verify()}["answer.json"] is True
+    assert not list(path.parent.glob("*.tmp"))
 
 
 def test_a_cache_of_others_is_only_read(

@@ -9,10 +9,12 @@ import json
 import os
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import textwrap
 import time
+import urllib.error
 import urllib.request
 import zipfile
 from collections.abc import Callable, Iterator
@@ -157,6 +159,19 @@ def test_wrong_length(server: FakeHub, target: Path, n_more: int) -> None:
     assert _left(target) == []
 
 
+def test_a_page_in_place_of_the_rest(server: FakeHub, target: Path) -> None:
+    server.cuts[_PATH] = [100_000, 0, 0, 0]
+    with pytest.raises(UnavailableError):
+        _fetch(server, target, size_bytes=len(_DATA))
+    server.files[_PATH] = b"<html>please log in</html>"
+    with pytest.raises(UnavailableError, match="26 bytes, and 300,000 were announced"):
+        _fetch(server, target, size_bytes=len(_DATA))
+    server.files[_PATH] = _DATA
+    server.requests.clear()
+    assert _fetch(server, target, size_bytes=len(_DATA)).read_bytes() == _DATA
+    assert [r.range for r in server.gets()] == ["bytes=100000-"]
+
+
 def test_a_length_that_is_never_reached(server: FakeHub, target: Path) -> None:
     server.overstated[_PATH] = 7
     with pytest.raises(UnavailableError, match="could not be fetched"):
@@ -194,11 +209,13 @@ def test_a_server_that_wants_hours_is_left_alone(server: FakeHub, target: Path, 
 
 def test_waits_longer_each_time(server: FakeHub, target: Path, pauses: list[float]) -> None:
     server.statuses[_PATH] = [503] * 9
+    said: list[str] = []
     with pytest.raises(UnavailableError, match="status 503"):
-        download(server.url + _PATH, target, retry_wait_s=8)
+        download(server.url + _PATH, target, retry_wait_s=8, notice=said.append)
     assert len(server.gets()) == web.N_TRIES
-    for pause, whole in zip(pauses, (8, 16, 32), strict=True):
+    for pause, whole, line in zip(pauses, (8, 16, 32), said, strict=True):
         assert whole / 2 <= pause <= whole
+        assert line == f"status 503; trying again in {pause:.0f} s"
 
 
 def test_what_is_forbidden_is_not_asked_again(server: FakeHub, target: Path) -> None:
@@ -241,6 +258,23 @@ def test_redirect_from_https_to_http() -> None:
         redirects.redirect_request(asked, None, 302, "", HTTPMessage(), "http://a.example/x")  # type: ignore[arg-type]
 
 
+def test_a_certificate_that_is_not_trusted(
+    server: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+
+    def refuse(*_: object, **__: object) -> None:
+        asked.append(1)
+        reason = ssl.SSLCertVerificationError(1, "certificate verify failed: self-signed certificate")
+        raise urllib.error.URLError(reason)
+
+    monkeypatch.setattr(urllib.request.OpenerDirector, "open", refuse)
+    with pytest.raises(UnavailableError, match="not trusted: certificate verify failed") as caught:
+        download("https://127.0.0.1/x", target, offline=False)
+    assert _is_one_line(caught.value)
+    assert len(asked) == 1
+
+
 def test_through_a_proxy(server: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("http_proxy", server.url)
     found = download(f"http://does-not-exist.invalid{_PATH}", target, retry_wait_s=0)
@@ -262,7 +296,7 @@ def test_offline(server: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch,
     monkeypatch.setenv(name, "1")
     with pytest.raises(UnavailableError, match="offline mode is on") as caught:
         _fetch(server, target)
-    assert f"fetch {server.url}{_PATH} to {target}" in str(caught.value)
+    assert f"fetch {server.url}{_PATH} and put it at {target}" in str(caught.value)
     assert server.requests == []
     assert not target.parent.exists()
 
@@ -503,6 +537,15 @@ def test_two_runs_at_once(server: FakeHub, target: Path, start: Start) -> None:
         assert out.endswith("done\n")
     assert target.read_bytes() == server.files[_PATH]
     assert len(server.gets()) == 1
+
+
+def test_killed_while_it_unpacked(server: FakeHub, target: Path) -> None:
+    server.files[_PATH] = gzip.compress(_DATA)
+    target.parent.mkdir(parents=True)
+    for name in ("words.bin.tmp", "words.bin.part.0.tmp", "words.bin.part.1.tmp"):
+        target.with_name(name).write_bytes(b"left by a run that was killed")
+    assert _fetch(server, target, gunzip=True).read_bytes() == _DATA
+    assert _left(target) == ["words.bin", "words.bin.record.json"]
 
 
 def test_a_killed_run_leaves_no_lock(server: FakeHub, target: Path, start: Start) -> None:
