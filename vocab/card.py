@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align import __version__
+from vocab.modes import described
 
 if TYPE_CHECKING:
     from vocab.pipeline import Prepared, TransferResult
@@ -109,7 +110,8 @@ def model_card(result: TransferResult, *, name: str) -> str:
     is_hub_id = prepared.source.revision is not None
     front = [
         "---",
-        f"language: {language.code}",
+        # a model that was trimmed or swapped speaks the languages that it spoke
+        *([f"language: {language.code}"] if prepared.options.mode in ("replace", "extend") else []),
         "library_name: transformers",
         *([f"base_model: {prepared.source.name}", "base_model_relation: finetune"] if is_hub_id else []),
         "tags:",
@@ -119,9 +121,7 @@ def model_card(result: TransferResult, *, name: str) -> str:
     body = [
         f"# {name}",
         "",
-        f"`{prepared.source.name}` with a new {language.name} vocabulary of {len(result.tokenizer):,} tokens."
-        " Only the tokenizer and what has the vocabulary's size (embeddings, head, bias) are new; "
-        "**it needs continued pretraining before use.** Its licence is that of the source model.",
+        f"{described(result)} Its licence is that of the source model.",
         "",
         "## How the new rows were made",
         "",

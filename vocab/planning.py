@@ -17,23 +17,31 @@ if TYPE_CHECKING:
     from vocab.pipeline import Prepared
 
 
-def make_plans(prepared: Prepared, target: Vocabulary) -> tuple[TransferPlan, TransferPlan | None]:
-    """The plan of the input rows, and that of the head's rows where it is to be another."""
+def make_plans(
+    prepared: Prepared, target: Vocabulary, kept: TransferPlan | None = None
+) -> tuple[TransferPlan, TransferPlan | None]:
+    """The plan of the input rows, and that of the head's rows where it is to be another.
+
+    Rows that `kept` fills are taken from it.
+    """
     source, options = prepared.source.vocabulary, prepared.options
     kitchen = Kitchen(source, target, prepared.materials, options.seed, prepared.decisions, prepared.progress)
     norm = _norm(options, prepared.method)
     scripts = script_numbers(source, target) if "script-median" in (norm, options.head_norm) else None
     plan, *others = (
-        make_plan(kitchen, expression).with_norm(norm, options.head_norm, scripts=scripts)
+        make_plan(kitchen, expression, kept).with_norm(norm, options.head_norm, scripts=scripts)
         for expression in (prepared.method, prepared.head_method)
         if expression is not None
     )
     return plan, others[0] if others else None
 
 
-def make_plan(kitchen: Kitchen, expression: Expression) -> TransferPlan:
-    """Special tokens by role, then the expression, then the fallbacks that it needs."""
-    plan = evaluate(expression, kitchen.plan, special(kitchen.source, kitchen.target))
+def make_plan(kitchen: Kitchen, expression: Expression, kept: TransferPlan | None = None) -> TransferPlan:
+    """Rows that are kept, or special tokens by role; then the expression, then the fallbacks it needs."""
+    if kept is not None and not (kept.origins == Origin.EMPTY).any():
+        return kept
+    first = special(kitchen.source, kitchen.target) if kept is None else kept
+    plan = evaluate(expression, kitchen.plan, first)
     for method in expression.fallbacks:
         if (plan.origins == Origin.EMPTY).any():
             plan = plan.then(kitchen.plan(Call(method), is_fallback=True))

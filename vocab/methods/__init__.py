@@ -224,4 +224,6 @@ def choose_method(given: Set[Need]) -> tuple[Method, str]:
         return METHODS["trans-tokenization"], "there is parallel text"
     if {"vectors", "lexicon"} <= given:
         return METHODS["wechsel"], "there are word vectors and a lexicon, but no parallel text"
+    if "donor" in given:
+        return METHODS["omp"], "there is a model that speaks the target tokenizer"
     return METHODS["constituents"], "there is neither parallel text nor word vectors with a lexicon"
