@@ -131,7 +131,9 @@ class FakeHub:
 
 
 _API = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+|[^/]+)(?:/(?P<what>revision|tree)/(?P<rev>[^/]+))?$")
-_RESOLVE = re.compile(r"/(?P<repo>[^/]+/[^/]+|[^/]+)/resolve/(?P<rev>[^/]+)/(?P<file>.+)$")
+_RESOLVE = re.compile(
+    r"/(?:datasets/)?(?P<repo>[^/]+/[^/]+|[^/]+)/resolve/(?P<rev>[^/]+)/(?P<file>.+)$"
+)
 
 
 class _Handler(BaseHTTPRequestHandler):

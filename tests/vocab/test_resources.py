@@ -1,219 +1,330 @@
+"""What can be had for a language, what is chosen, and what arrives."""
+
 from __future__ import annotations
 
-import errno
 import gzip
+import json
 import os
-import socket
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from align.errors import OutputError, UnavailableError, UsageError
-from tests.vocab.fake_hub import FakeHub
-from vocab import resources
-from vocab.resources import fasttext_vectors, fetch, fetch_fasttext_vectors
+from align.errors import InputError, UnavailableError, UsageError
+from tests.vocab.fake_hub import FakeHub, serving
+from tests.vocab.fake_opus import API, FakeOpus, bundled_pairs, moses_zip
+from vocab.languages import language
+from vocab.resources import addresses, fasttext_vectors, fetch, fetch_fasttext_vectors, find, opus
+from vocab.resources.arrival import arrival_sieve, receive, scripts_of
+from vocab.resources.selection import Selection, Terms, select
 
-_MODEL = (793712314).to_bytes(4, "little") + os.urandom(200_000)
-_PATH = "/vectors/cc.sw.300.bin.gz"
+EN, SW = language("en"), language("sw")
+_MODEL = (793712314).to_bytes(4, "little") + os.urandom(5_000)
 
 
 @pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
-    for name in (
-        "HF_HUB_OFFLINE",
-        "TRANSFORMERS_OFFLINE",
-        "http_proxy",
-        "HTTP_PROXY",
-        "all_proxy",
-        "ALL_PROXY",
-    ):
-        monkeypatch.delenv(name, raising=False)
-    with FakeHub() as hub:
-        hub.files[_PATH] = gzip.compress(_MODEL)
-        monkeypatch.setenv("VOCAB_TRANSFER_FASTTEXT_URL", hub.url + "/vectors/")
-        monkeypatch.setenv("VOCAB_TRANSFER_CACHE", str(tmp_path / "cache"))
-        yield hub
+def hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeHub]:
+    with serving(monkeypatch, tmp_path / "cache") as server:
+        yield server
 
 
-def _left(path: Path) -> list[str]:
-    return sorted(p.name for p in path.parent.iterdir()) if path.parent.is_dir() else []
+@pytest.fixture
+def corpora(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> FakeOpus:
+    served = FakeOpus(hub, monkeypatch)
+    pairs = bundled_pairs()
+    served.add("GlobalVoices", pairs[:100], version="v2018q4")
+    served.add("GlobalVoices", pairs[:90], version="v2015", latest="False")
+    served.add("Tatoeba", pairs[100:150], codes=("en", "swh"))
+    served.add("QED", pairs[150:200], codes=("en", "swa"), n_pairs="")
+    return served
 
 
-def test_look_up_fetches_nothing(server: FakeHub, tmp_path: Path) -> None:
-    found = fasttext_vectors("sw")
-    assert found.path == tmp_path / "cache" / "fasttext" / "cc.sw.300.bin"
-    assert found.size_bytes == len(server.files[_PATH])
-    assert not found.is_cached
-    assert found.notice.startswith("cc.sw.300.bin: 0.00 GB, larger unpacked, from http://127.0.0.1")
-    assert [r.method for r in server.requests] == ["HEAD"]
-    assert not (tmp_path / "cache").exists()
+def _terms(tmp_path: Path, **other: Any) -> Terms:
+    values: dict[str, Any] = {
+        "n_pairs": 300_000,
+        "max_mb": 500,
+        "prefer": (),
+        "exclude": (),
+        "cache": tmp_path / "cache",
+        "hub_cache": tmp_path / "hf",
+        "offline": False,
+    }
+    return Terms(**values | other)
 
 
-def test_fetched_once(server: FakeHub, tmp_path: Path) -> None:
-    notices: list[str] = []
-    steps: list[tuple[str, int, int]] = []
-    path = fetch_fasttext_vectors("sw", notice=notices.append, progress=lambda *step: steps.append(step))
-    assert path.read_bytes() == _MODEL
-    assert _left(path) == ["cc.sw.300.bin"]
-    assert len(notices) == 1
-    n_all = len(server.files[_PATH])
-    assert [s for s in steps if s[0] == "fetch"][-1] == ("fetch", n_all, n_all)
-    assert [s for s in steps if s[0] == "unpack"][-1] == ("unpack", n_all, n_all)
-
-    n_requests = len(server.requests)
-    assert fetch_fasttext_vectors("sw", offline=True) == path
-    assert fetch_fasttext_vectors("sw", notice=notices.append) == path
-    assert len(server.requests) == n_requests
-    assert notices[-1] == f"cc.sw.300.bin is at {path}"
+def _names(selection: Selection) -> list[str]:
+    return [t.resource.label for t in selection.taken]
 
 
-def test_directory_and_address_as_arguments(server: FakeHub, tmp_path: Path) -> None:
-    server.files["/other/cc.no.300.bin.gz"] = server.files[_PATH]
-    path = fetch_fasttext_vectors("nb", tmp_path / "mine", base_url=server.url + "/other")
-    assert path == tmp_path / "mine" / "fasttext" / "cc.no.300.bin"
+def test_corpora_under_every_code_of_a_language(corpora: FakeOpus) -> None:
+    found = {r.name: r for r in find("en", "swahili") if r.source == "opus"}
+    assert sorted(found) == ["GlobalVoices", "QED", "Tatoeba"]
+    voices = found["GlobalVoices"]
+    assert (voices.version, voices.n_pairs, voices.languages) == ("v2018q4", 100, "en-sw")
+    assert voices.url == corpora.hub.url + "/files/OPUS-GlobalVoices/v2018q4/moses/en-sw.txt.zip"
+    assert (
+        voices.size_bytes == len(corpora.hub.files[voices.url.removeprefix(corpora.hub.url)]) // 1000 * 1000
+    )
+    assert found["Tatoeba"].tgt == "swh"
+    assert found["QED"].n_pairs is None  # nobody counted
+    queries = [r.query for r in corpora.hub.gets(API)]
+    assert "source=en&target=swh&preprocessing=moses&version=latest" in queries
 
 
-def test_goes_on_after_a_cut_by_itself(server: FakeHub) -> None:
-    server.cuts[_PATH] = [80_000, 50_000]
-    path = fetch(fasttext_vectors("sw"), retry_wait_s=0)
-    assert path.read_bytes() == _MODEL
-    assert [r.range for r in server.gets()] == [None, "bytes=80000-", "bytes=130000-"]
+def test_the_pair_is_asked_for_in_opus_order_and_read_in_ours(corpora: FakeOpus, tmp_path: Path) -> None:
+    pairs = [(b, a) for a, b in bundled_pairs()[:20]]
+    corpora.add("Books", pairs, codes=("sw", "en"))
+    (books,) = [r for r in opus.find(SW, EN, tmp_path, offline=False) if r.name == "Books"]
+    assert (books.src, books.tgt, books.file.name) == ("sw", "en", "en-sw.txt.zip")
+    assert list(opus.pairs(fetch(books, tmp_path), books)) == pairs
 
 
-def test_goes_on_in_a_later_run(server: FakeHub) -> None:
-    n_all = len(server.files[_PATH])
-    server.cuts[_PATH] = [n_all // 2, 0, 0, 0]
-    found = fasttext_vectors("sw")
-    with pytest.raises(UnavailableError, match=f"{n_all // 2:,} bytes are kept") as caught:
-        fetch(found, retry_wait_s=0)
-    assert found.url in str(caught.value)
-    assert not found.path.exists()
-    server.requests.clear()
-    assert fetch(found, retry_wait_s=0).read_bytes() == _MODEL
-    assert [r.range for r in server.gets()] == [f"bytes={n_all // 2}-"]
-    assert _left(found.path) == ["cc.sw.300.bin"]
+@pytest.mark.parametrize(
+    ("asked", "codes"),
+    [
+        ("sw", ("sw", "swa", "swh")),
+        ("swh", ("sw", "swa", "swh")),
+        ("de", ("de",)),
+        ("pt", ("pt", "pt_br", "pt_BR")),
+        ("pt_br", ("pt_br", "pt_BR", "pt")),
+        ("en_GB", ("en_gb", "en_GB", "en")),
+        ("zh", ("zh", "zh_cn", "zh_CN", "cmn")),
+        ("zh_tw", ("zh_tw", "zh_TW", "zh_HK")),
+        ("nb", ("nb", "no", "nb_NO")),
+        ("tl", ("tl", "fil")),
+        ("yo", ("yo", "yor")),
+        ("fa", ("fa", "pes")),
+        ("arz", ("arz",)),
+    ],
+)
+def test_opus_codes(asked: str, codes: tuple[str, ...]) -> None:
+    assert opus.codes(language(asked)) == codes
 
 
-@pytest.mark.parametrize("with_etag", [True, False])
-def test_a_changed_file_is_not_patched_together(server: FakeHub, with_etag: bool) -> None:
-    server.with_etag = with_etag
-    server.cuts[_PATH] = [80_000, 0, 0, 0]
-    if not with_etag:
-        server.cuts[_PATH] = [80_000] * 4  # without a tag every try begins anew, and gets no further
-    with pytest.raises(UnavailableError):
-        fetch(fasttext_vectors("sw"), retry_wait_s=0)
-    other = _MODEL[:4] + os.urandom(200_000)
-    server.files[_PATH] = gzip.compress(other)
-    assert fetch(fasttext_vectors("sw"), retry_wait_s=0).read_bytes() == other
+def test_a_second_question_is_answered_from_the_cache(corpora: FakeOpus) -> None:
+    first = [r for r in find("en", "sw") if r.source == "opus"]
+    asked = len(corpora.hub.gets(API))
+    assert [r for r in find("en", "sw") if r.source == "opus"] == first
+    assert len(corpora.hub.gets(API)) == asked
+    assert [r for r in find("en", "sw", offline=True) if r.source == "opus"] == first
 
 
-def test_more_on_disk_than_the_server_has(server: FakeHub) -> None:
-    found = fasttext_vectors("sw")
-    part = found.path.with_name(found.path.name + ".gz.part")
-    part.parent.mkdir(parents=True)
-    part.write_bytes(bytes(len(server.files[_PATH]) + 10))
-    server.cuts[_PATH] = [0] * 4
-    with pytest.raises(UnavailableError):  # leaves the tag of the true file behind
-        fetch(found, retry_wait_s=0)
-    server.requests.clear()
-    part.write_bytes(bytes(len(server.files[_PATH]) + 10))
-    assert fetch(found, retry_wait_s=0).read_bytes() == _MODEL
-    n_part = len(server.files[_PATH]) + 10
-    assert [r.range for r in server.gets()] == [f"bytes={n_part}-", None]  # status 416, then from the start
+def test_an_old_answer_is_asked_for_again_and_serves_when_nobody_answers(
+    corpora: FakeOpus, tmp_path: Path
+) -> None:
+    opus.find(EN, SW, tmp_path, offline=False)
+    for path in (tmp_path / "opus" / "answers").iterdir():
+        os.utime(path, (0, 0))
+    corpora.add("TED2020", bundled_pairs()[:5])
+    assert "TED2020" in {r.name for r in opus.find(EN, SW, tmp_path, offline=False)}
+    for path in (tmp_path / "opus" / "answers").iterdir():
+        os.utime(path, (0, 0))
+    corpora.hub.stop()
+    try:
+        assert "TED2020" in {r.name for r in opus.find(EN, SW, tmp_path, offline=True)}
+    finally:
+        corpora.hub.start(corpora.hub.port)
 
 
-def test_wrong_length(server: FakeHub) -> None:
-    server.announce_more[_PATH] = 7
-    found = fasttext_vectors("sw")
-    n_all = len(server.files[_PATH])
-    with pytest.raises(UnavailableError, match=f"has {n_all:,} bytes, and {n_all + 7:,} were announced"):
-        fetch(found)
-    assert _left(found.path) == []
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"<html>please log in</html>", "the answer is no JSON"),
+        (b'{"corpora": [{"corpus": "A"', "the answer is no JSON"),
+        (b'["a"]', "something else than a list of corpora"),
+        (b'{"corpora": {}}', "something else than a list of corpora"),
+        (b'{"corpora": ["a"]}', "something else than a list of corpora"),
+        (b'{"corpora": [{"corpus": "../../x", "version": "v1", "url": "https://a/b"}]}', "'../../x'"),
+        (b'{"corpora": [{"corpus": "A", "version": "..", "url": "https://a/b"}]}', r"'\.\.'"),
+        (b'{"corpora": [{"corpus": "A", "version": "v1", "url": "file:///etc/passwd"}]}', "no address for A"),
+        (b'{"corpora": [{"corpus": "A", "version": "v1"}]}', "no address for A"),
+    ],
+)
+def test_answers_that_are_none(corpora: FakeOpus, tmp_path: Path, answer: bytes, said: str) -> None:
+    corpora.answer = answer
+    with pytest.raises(UnavailableError, match=said) as caught:
+        opus.find(EN, SW, tmp_path, offline=False)
+    assert "\n" not in caught.value.message
+    corpora.answer = None  # and nothing of it was kept
+    assert len(opus.find(EN, SW, tmp_path, offline=False)) == 3
 
 
-@pytest.mark.parametrize("damage", ["cut", "flipped", "html", "other"])
-def test_damaged_on_the_server(server: FakeHub, damage: str) -> None:
-    whole = bytearray(server.files[_PATH])
-    if damage == "cut":
-        del whole[-30:]
-    elif damage == "flipped":
-        whole[-6] ^= 0xFF
-    elif damage == "html":
-        whole = bytearray(b"<html>please log in</html>")
+def test_a_server_error_is_one_line(corpora: FakeOpus, tmp_path: Path) -> None:
+    corpora.hub.statuses[API] = [500] * 4
+    with pytest.raises(UnavailableError, match="OPUS's corpora of en-sw could not be looked up: status 500"):
+        opus.find(EN, SW, tmp_path, offline=False)
+
+
+def test_no_corpora(corpora: FakeOpus, tmp_path: Path) -> None:
+    with pytest.raises(UnavailableError, match="OPUS has no corpora of English-Tatar"):
+        select(["opus:auto"], EN, language("tt"), _terms(tmp_path))
+
+
+def test_named_corpora(corpora: FakeOpus, tmp_path: Path) -> None:
+    asked = ["opus:tatoeba", "opus:GlobalVoices@v2015", "opus:auto"]
+    selection = select(asked, EN, SW, _terms(tmp_path))
+    # the other version is another resource, and auto fills up
+    assert _names(selection)[:2] == ["Tatoeba v1", "GlobalVoices v2015"]
+    assert {t.why for t in selection.taken[:2]} == {"named"}
+    assert set(_names(selection)) == {"Tatoeba v1", "GlobalVoices v2015", "GlobalVoices v2018q4", "QED v1"}
+    with pytest.raises(UsageError, match=r"no corpus Bible of en-sw .*wanted GlobalVoices, QED, Tatoeba"):
+        select(["opus:Bible"], EN, SW, _terms(tmp_path))
+    with pytest.raises(UsageError, match="no corpus QED v9 of en-sw"):
+        select(["opus:QED@v9"], EN, SW, _terms(tmp_path))
+
+
+def test_offline_takes_what_is_in_the_cache(corpora: FakeOpus, tmp_path: Path) -> None:
+    chosen = select(["opus:auto"], EN, SW, _terms(tmp_path))
+    with pytest.raises(UnavailableError, match="none of OPUS's 3 corpora of English-Swahili is in the cache"):
+        select(["opus:auto"], EN, SW, _terms(tmp_path, offline=True))
+    fetch(chosen.taken[0].resource)
+    assert _names(select(["opus:auto"], EN, SW, _terms(tmp_path, offline=True))) == _names(chosen)[:1]
+
+
+def test_an_archive_is_read_and_its_licence_told(corpora: FakeOpus, tmp_path: Path) -> None:
+    voices = next(r for r in opus.find(EN, SW, tmp_path, offline=False) if r.name == "GlobalVoices")
+    path = fetch(voices, tmp_path)
+    assert list(opus.pairs(path, voices)) == bundled_pairs()[:100]
+    assert opus.licence(path) == "CC BY 4.0, as its makers say"
+
+
+@pytest.mark.parametrize(
+    ("archive", "said"),
+    [
+        (moses_zip("A", [("a", "b")], codes=("en", "fr")), "'sw'"),
+        (b"PK\x03\x04 not really", "damaged"),
+    ],
+)
+def test_archives_that_are_refused(corpora: FakeOpus, tmp_path: Path, archive: bytes, said: str) -> None:
+    corpora.add("Books", [], archive=archive)
+    (books,) = [r for r in opus.find(EN, SW, tmp_path, offline=False) if r.name == "Books"]
+    with pytest.raises(UnavailableError, match=said) as caught:
+        fetch(books, tmp_path)
+    assert "\n" not in caught.value.message
+    assert not books.path(tmp_path).exists()
+
+
+def test_sides_of_unequal_length(corpora: FakeOpus, tmp_path: Path) -> None:
+    import io
+    import zipfile
+
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("A.en-sw.en", "one\ntwo\n")
+        archive.writestr("A.en-sw.sw", "moja\n")
+    corpora.add("Books", [], archive=packed.getvalue())
+    (books,) = [r for r in opus.find(EN, SW, tmp_path, offline=False) if r.name == "Books"]
+    with pytest.raises(InputError, match="one ends after 1 lines"):
+        list(opus.pairs(fetch(books, tmp_path), books))
+
+
+def test_every_source_has_an_address_that_can_be_overridden(monkeypatch: pytest.MonkeyPatch) -> None:
+    for source, known in addresses.ADDRESSES.items():
+        monkeypatch.delenv(known.variable, raising=False)
+        assert addresses.address(source) == known.url
+        monkeypatch.setenv(known.variable, "http://mirror/x")
+        assert addresses.address(source) == "http://mirror/x/"
+        monkeypatch.setenv(known.variable, "mirror/x")
+        with pytest.raises(UsageError, match=f"{known.variable}: not an address"):
+            addresses.address(source)
+
+
+def test_filters_on_arrival_each_with_its_count() -> None:
+    good = ("the house is large", "nyumba ni kubwa")
+    pairs = [
+        good,
+        ("", "nyumba"),
+        ("The House is large", "Nyumba ni kubwa"),  # the same but for case
+        ("same", "same"),
+        ("a bell\x07", "kengele"),
+        ("yes", "ndiyo " * 30),
+        ("the house is small", "ගෙදර කුඩායි"),
+        ("x" * 1001, "y" * 1001),
+        ("the house is old", "nyumba ni nzee"),
+    ]
+    arrived = receive(pairs, arrival_sieve(EN, SW))
+    assert list(zip(arrived.src, arrived.tgt, strict=True)) == [good, pairs[-1]]
+    assert (arrived.n_read, arrived.n_drawn, sum(arrived.dropped.values())) == (9, 9, 7)
+    assert set(arrived.dropped.values()) == {1}
+
+
+def test_what_another_corpus_had_is_not_taken_again() -> None:
+    sieve, pairs = arrival_sieve(EN, SW), bundled_pairs()[:50]
+    first = receive(pairs, sieve)
+    again = receive(pairs[25:] + bundled_pairs()[50:60], sieve)
+    assert (len(first), first.dropped) == (50, {})
+    assert (len(again), again.dropped) == (10, {"that came before": 25})
+
+
+@pytest.mark.parametrize(("max_pairs", "n_announced"), [(100, 1718), (500, 1718), (1718, 1718), (99, None)])
+def test_a_part_of_a_corpus_is_drawn_evenly(max_pairs: int, n_announced: int | None) -> None:
+    pairs = [(f"the house number {n}", f"nyumba namba {n}") for n in range(1718)]
+    arrived = receive(pairs, arrival_sieve(EN, SW), max_pairs=max_pairs, n_announced=n_announced)
+    numbers = [int(line.split()[-1]) for line in arrived.src]
+    assert len(numbers) == max_pairs
+    if n_announced is None:
+        assert numbers == list(range(max_pairs))
     else:
-        whole = bytearray(gzip.compress(b"not a model"))
-    server.files[_PATH] = bytes(whole)
+        steps = {b - a for a, b in pairwise(numbers)}
+        assert max(steps) - min(steps) <= 1
+        assert numbers[-1] == 1717
+
+
+def test_scripts_of_languages() -> None:
+    assert scripts_of(SW) == ("LATIN",)
+    assert scripts_of(language("si")) == ("SINHALA",)
+    assert "HIRAGANA" in scripts_of(language("ja"))
+    assert scripts_of(language("sr-Latn")) == ("LATIN",)
+    assert scripts_of(language("cjs")) == ()
+    chinese = [("the house is large and very old indeed", "房子又大又旧"), ("the house", "nyumba")]
+    assert len(receive(chinese, arrival_sieve(EN, language("zh")))) == 1
+
+
+def test_vectors_of_both_kinds(hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    FakeOpus(hub, monkeypatch)
+    hub.files["/vectors/cc.sw.300.bin.gz"] = gzip.compress(_MODEL)
+    hub.files["/vectors/cc.no.300.bin.gz"] = gzip.compress(_MODEL)
+    hub.files["/vectors/cc.sw.300.vec.gz"] = gzip.compress(b"2 3\na 1 2 3\nb 4 5 6\n")
     found = fasttext_vectors("sw")
-    with pytest.raises(UnavailableError, match="arrived damaged"):
-        fetch(found)
-    assert _left(found.path) == []
-    server.files[_PATH] = gzip.compress(_MODEL)
-    assert fetch(fasttext_vectors("sw")).read_bytes() == _MODEL
+    assert found.size_bytes == len(hub.files["/vectors/cc.sw.300.bin.gz"])
+    assert [r.method for r in hub.requests] == ["HEAD"]
+    path = fetch_fasttext_vectors("sw")
+    assert path == tmp_path / "cache" / "fasttext" / "cc.sw.300.bin"
+    assert path.read_bytes() == _MODEL
+    n_requests = len(hub.requests)
+    assert fetch_fasttext_vectors("sw", offline=True) == path
+    assert len(hub.requests) == n_requests
+    assert fasttext_vectors("nb").name == "cc.no.300.bin"
+    from vocab.resources import fasttext
+
+    packed = fetch(fasttext.find(SW, tmp_path, suffix=".vec.gz", offline=False), tmp_path)
+    assert packed.name == "cc.sw.300.vec.gz"  # never unpacked
+    with pytest.raises(UnavailableError, match="no fastText vectors are published for 'tt'"):
+        fasttext_vectors("tt")
+    with pytest.raises(UnavailableError, match=r"offline mode is on.*unpack it to"):
+        fasttext_vectors("tt", offline=True)
 
 
-def test_busy_server_is_asked_again(server: FakeHub) -> None:
-    found = fasttext_vectors("sw")
-    server.statuses[_PATH] = [503, 429, 500]
-    assert fetch(found, retry_wait_s=0).read_bytes() == _MODEL
-    assert len(server.gets()) == 4
+@pytest.mark.parametrize("name", ["cc.sw.300.bin.gz", "cc.sw.300.vec.gz"])
+def test_a_page_instead_of_vectors(
+    hub: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str
+) -> None:
+    FakeOpus(hub, monkeypatch)
+    from vocab.resources import fasttext
+
+    hub.files[f"/vectors/{name}"] = gzip.compress(b"<html>please log in</html>")
+    suffix = ".vec.gz" if ".vec" in name else ".bin"
+    found = fasttext.find(SW, tmp_path, suffix=suffix, offline=False)
+    with pytest.raises(UnavailableError, match=r"not a (fastText model|table of vectors)"):
+        fetch(found, tmp_path)
+    assert not found.path(tmp_path).exists()
 
 
-@pytest.mark.parametrize(("statuses", "n_gets"), [([503] * 9, 4), ([403] * 9, 1)])
-def test_gives_up(server: FakeHub, statuses: list[int], n_gets: int) -> None:
-    found = fasttext_vectors("sw")
-    server.statuses[_PATH] = statuses
-    with pytest.raises(UnavailableError, match=f"could not be fetched: status {statuses[0]}") as caught:
-        fetch(found, retry_wait_s=0)
-    assert f"unpack it to {found.path}" in str(caught.value)
-    assert len(server.gets()) == n_gets
-
-
-def test_no_such_vectors(server: FakeHub) -> None:
-    with pytest.raises(UnavailableError, match="no fastText vectors are published for 'xqq'"):
-        fetch_fasttext_vectors("xqq")
-
-
-def test_no_network(server: FakeHub, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    path = tmp_path / "cache" / "fasttext" / "cc.sw.300.bin"
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    with pytest.raises(UnavailableError, match="offline mode is on") as caught:
-        fetch_fasttext_vectors("sw")
-    assert server.requests == []
-    assert f"fetch {server.url}{_PATH} and unpack it to {path}" in str(caught.value)
-
-    monkeypatch.delenv("HF_HUB_OFFLINE")
-    with socket.socket() as nobody:  # bound and not listening: refuses
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        with pytest.raises(
-            UnavailableError, match=r"cc\.sw\.300\.bin is not at .* does not answer: .*refused"
-        ):
-            fetch_fasttext_vectors("sw", base_url=url)
-
-
-def test_not_an_address(server: FakeHub) -> None:
-    with pytest.raises(UsageError, match=r"not an address \(got vectors"):
-        fasttext_vectors("sw", base_url="vectors")
-
-
-def test_cache_not_writable(server: FakeHub, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("in the way")
-    with pytest.raises(OutputError, match="cannot be written"):
-        fetch_fasttext_vectors("sw", tmp_path / "file")
-
-
-def test_disk_full(server: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    found = fasttext_vectors("sw")
-
-    def full(*_: Any) -> None:
-        raise OSError(errno.ENOSPC, "No space left on device")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(resources.os, "replace", full)
-        with pytest.raises(OutputError, match="No space left on device"):
-            fetch(found)
-    server.requests.clear()
-    assert fetch(found).read_bytes() == _MODEL
-    assert server.gets() == []  # all of it had arrived
+def test_what_cannot_be_asked_is_left_out_with_a_warning(corpora: FakeOpus) -> None:
+    corpora.hub.statuses[API] = [404]
+    with pytest.warns(UserWarning, match="OPUS's corpora of en-sw could not be looked up: status 404"):
+        found = find("en", "sw", offline=None)
+    assert {r.source for r in found} == {"bundled"}
+    assert json.dumps([r.label for r in found])

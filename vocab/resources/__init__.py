@@ -7,7 +7,7 @@ files of its own kind. :func:`fetch` is one for all.
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,16 +70,16 @@ def find(
     src, tgt = _language(src_lang), _language(tgt_lang)
     folder = Path(cache or default_cache()).expanduser()
     is_off = is_offline() if offline is None else offline
-    asked: list[Callable[[], list[Resource]]] = [
+    asked: list[Callable[[], Sequence[Resource | None]]] = [
         lambda: bundled.find(src, tgt),
         lambda: opus.find(src, tgt, folder, offline=is_off),
-        lambda: [fasttext.find(src, folder, offline=is_off)],
-        lambda: [fasttext.find(tgt, folder, offline=is_off)],
+        lambda: [fasttext.look_up(src, folder, offline=is_off)],
+        lambda: [fasttext.look_up(tgt, folder, offline=is_off)],
     ]
     found: list[Resource] = []
     for ask in asked:
         try:
-            found += ask()
+            found += [resource for resource in ask() if resource is not None]
         except UnavailableError as error:
             warnings.warn(error.message, stacklevel=2)
     return found

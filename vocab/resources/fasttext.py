@@ -22,8 +22,8 @@ def name_of(language: str, suffix: str) -> str:
     return f"cc.{_CODES.get(language, language)}.300{suffix}"
 
 
-def find(lang: Language, cache: Path, *, suffix: str = ".bin", offline: bool) -> Resource:
-    """The vectors of a language; fetches nothing.
+def look_up(lang: Language, cache: Path, *, suffix: str = ".bin", offline: bool) -> Resource | None:
+    """The vectors of a language, or None: not published; offline, and not in the cache. Fetches nothing.
 
     Parameters
     ----------
@@ -37,30 +37,44 @@ def find(lang: Language, cache: Path, *, suffix: str = ".bin", offline: bool) ->
     Raises
     ------
     UnavailableError
-        None are published for the language; not in the cache, and no network.
+        The server does not answer.
     """
     name = name_of(lang.code, suffix)
     url = address("fasttext") + name.removesuffix(".gz") + ".gz"
-    found = Resource(
-        "vectors", "fasttext", name, "", None, lang.code, None, None, url, _LICENCE, Path("fasttext") / name
-    )
-    path = found.path(cache)
-    if path.is_file():
+    file = Path("fasttext") / name
+    size = None
+    if not (cache / file).is_file():
+        announced = None if offline else probe(url, name=name)
+        if announced is None:
+            return None
+        size = announced.size_bytes
+    return Resource("vectors", "fasttext", name, "", None, lang.code, None, size, url, _LICENCE, file)
+
+
+def find(lang: Language, cache: Path, *, suffix: str = ".bin", offline: bool) -> Resource:
+    """The same, where it has to be.
+
+    Raises
+    ------
+    UnavailableError
+        None are published for the language; not in the cache, and no network.
+    """
+    found = look_up(lang, cache, suffix=suffix, offline=offline)
+    if found is not None:
         return found
-    put = f"fetch {url}" + ("" if suffix.endswith(".gz") else " and unpack it")
-    hint = f"Where there is a network, {put} to {path}; or pass vectors of your own"
-    if offline:
-        raise UnavailableError(f"{name} is not at {path}, and offline mode is on", hint=hint)
-    announced = probe(url, name=name)
-    if announced is None:
+    name = name_of(lang.code, suffix)
+    if not offline:
         raise UnavailableError(
             f"no fastText vectors are published for {lang.code!r}",
-            where=url,
+            where=address("fasttext"),
             hint="Pass vectors of your own, or text to train them on",
         )
-    size = announced.size_bytes
-    return Resource(
-        "vectors", "fasttext", name, "", None, lang.code, None, size, url, _LICENCE, Path("fasttext") / name
+    path = cache / "fasttext" / name
+    put = f"fetch {address('fasttext')}{name.removesuffix('.gz')}.gz"
+    put += "" if suffix.endswith(".gz") else " and unpack it"
+    raise UnavailableError(
+        f"{name} is not at {path}, and offline mode is on",
+        hint=f"Where there is a network, {put} to {path}; or pass vectors of your own",
     )
 
 
