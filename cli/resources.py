@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -55,7 +55,7 @@ def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         if json_:
             print_json([as_json(r, default_cache()) for r in ordered])
         else:
-            print_table(ordered, default_cache())
+            print("\n".join(table([_row(r, default_cache(), None) for r in ordered])))
 
     return resources
 
@@ -146,12 +146,12 @@ def show(screen: Screen, selection: Selection) -> None:
         return
     cache = selection.terms.cache
     quotas = {t.resource: t.max_pairs for t in selection.taken}
-    screen.resources([_row(r, cache, quotas[r]) for r in quotas])
+    screen.lines(table([_row(r, cache, quotas[r]) for r in quotas]))
     to_fetch = selection.to_fetch
     if selection.choice is not None:
         left = len(selection.choice.left)
         more = f"; {left} more corpora are left: `vocab-transfer resources` names them" if left else ""
-        screen.note(f"opus:auto takes {selection.choice.rule}{more}")
+        screen.note(f"opus:auto: {selection.choice.rule}{more}")
     if to_fetch:
         unknown = sum(r.size_bytes is None for r in to_fetch)
         also = f", and {unknown} of unknown size" if unknown else ""
@@ -178,16 +178,16 @@ def as_json(resource: Resource, cache: Path) -> dict[str, Any]:
     return told | {"languages": resource.languages, "cached": resource.path(cache).is_file()}
 
 
-def print_table(resources: Iterable[Resource], cache: Path) -> None:
-    """Plain columns on stdout."""
-    rows = [_HEADER, *(_row(r, cache, None) for r in resources)]
+def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """Lines of a table with a header; no cell is folded."""
+    rows = [_HEADER, *rows]
     widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
     for row in rows:
         cells = [
             cell.rjust(width) if i in _NUMBERS else cell.ljust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ]
-        print("  ".join(cells).rstrip())
+        yield "  ".join(cells).rstrip()
 
 
 _HEADER = ("name", "kind", "languages", "pairs", "MB", "licence", "from")
@@ -208,7 +208,11 @@ def _row(resource: Resource, cache: Path, max_pairs: int | None) -> tuple[str, .
         resource.kind,
         resource.languages,
         pairs,
-        "?" if resource.size_bytes is None else f"{resource.size_bytes / 1e6:,.1f}",
+        "?" if resource.size_bytes is None else _mb(resource.size_bytes),
         resource.licence,
         where,
     )
+
+
+def _mb(n_bytes: int) -> str:
+    return f"{n_bytes / 1e6:,.1f}" if n_bytes >= 1e5 else "<0.1"

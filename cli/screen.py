@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
@@ -103,14 +103,11 @@ class Screen:
         if self.level >= 0:
             self.console.print(f"[dim]{escape(line)}[/dim]", soft_wrap=True)
 
-    def resources(self, rows: Sequence[Sequence[str]]) -> None:
-        """What would be used: name, kind, languages, pairs, megabytes, licence, place."""
-        table = Table(box=None)
-        for name in ("name", "kind", "languages", "pairs", "MB", "licence", "from"):
-            table.add_column(name, justify="right" if name in ("pairs", "MB") else "left", overflow="fold")
-        for row in rows:
-            table.add_row(*map(escape, row))
-        self.console.print("", table)
+    def lines(self, lines: Iterable[str]) -> None:
+        """Text as it is, after an empty line."""
+        self.stop()
+        if self.level >= 0:
+            self.console.print("", *map(escape, lines), sep="\n", soft_wrap=True)
 
     def stop(self) -> None:
         """Take the spinner or the bar away."""

@@ -37,6 +37,7 @@ def provenance(result: TransferResult) -> dict[str, Any]:
             for decision in result.decisions
         ],
         "inputs": prepared.materials.files,
+        "opus_auto": prepared.materials.choice,
         "method": result.plan.method,
         "method_options": dict(result.plan.options),
         "norm": result.plan.norm,
@@ -166,12 +167,28 @@ def model_card(result: TransferResult, *, name: str) -> str:
             if measured(result)
             else [],
         ),
+        *_section("What was fetched", _fetched(prepared.materials.files)),
         *_section("Some new rows", [f"- {example}" for example in result.examples]),
         "Details are in `transfer.json`; the weights of every row in `plan/` "
         f"(`vocab-transfer explain {name} TOKEN`).",
         "",
     ]
     return "\n".join([*front, "", *body])
+
+
+def _fetched(files: Sequence[dict[str, Any]]) -> list[str]:
+    rows = []
+    for file in files:
+        if "sha256" not in file or "licence" not in file:  # given, not fetched
+            continue
+        pairs = file.get("pairs")
+        kept = "" if pairs is None else f"{pairs['kept']:,} of {pairs['read']:,}"
+        name = f"{file['name']} {file.get('version', '')}".strip()
+        name = f"[{name}]({file['url']})" if "url" in file else name
+        licence = str(file["licence"]).replace("|", "/").replace("<", "&lt;")
+        rows.append((name, licence, kept, f"`{file['sha256'][:16]}`"))
+    header = ("", "licence, as far as stated", "sentence pairs kept", "SHA-256 begins with")
+    return markdown_table(header, rows) if rows else []
 
 
 def _section(title: str, lines: Sequence[str]) -> list[str]:

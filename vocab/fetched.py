@@ -68,8 +68,9 @@ def fetch_selected(
     terms, found = selection.terms, Fetched()
     if selection.choice is not None:
         taken, left = len(selection.choice.taken), len(selection.choice.left)
+        wanted = f"{terms.n_pairs:,} wanted"
         value = f"{taken} of {taken + left} corpora, {selection.n_pairs:,} pairs announced"
-        decisions.add("opus:auto", value, selection.choice.rule)
+        decisions.add("opus:auto", value, wanted)
     chosen = set(() if selection.choice is None else selection.choice.taken)
     sieve = arrival_sieve(src, tgt)
     failed: list[str] = []

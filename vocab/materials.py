@@ -49,6 +49,8 @@ class Materials:
         What a word is in these.
     files : list of dict
         Kind, name, size and SHA-256 of every file that was read, for the provenance.
+    choice : dict or None
+        What `opus:auto` chose, and by which rule.
     """
 
     parallel: ParallelText | None
@@ -62,6 +64,7 @@ class Materials:
     links: Links | None = None
     link_words: str = "words"
     files: list[dict[str, Any]] = field(default_factory=list)
+    choice: dict[str, Any] | None = None
 
 
 def gather(
@@ -131,6 +134,9 @@ def gather(
         None if name is None else _read_donor(name, kind, options.cache_dir, files)
         for kind, name in (("donor", options.donor), ("donor source", options.donor_src))
     )
+    choice = None
+    if selection is not None and selection.choice is not None:
+        choice = selection.choice.as_json()
     links, link_words = None, "words"
     if options.alignment is not None and parallel is not None:
         links, link_words = _read_links(options.alignment, parallel, decisions, files)
@@ -146,6 +152,7 @@ def gather(
         links,
         link_words,
         files,
+        choice,
     )
 
 

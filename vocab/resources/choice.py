@@ -70,7 +70,7 @@ def rule(n_pairs: int, max_mb: float) -> str:
         group.name + (f" (at most {group.share:.0%} of the pairs)" if group.share < 1 else "")
         for group in GROUPS
     )
-    return f"{order}; until {n_pairs:,} pairs; archives of {max_mb:,.0f} MB at most"
+    return f"in this order: {order}; until {n_pairs:,} pairs; archives of {max_mb:,.0f} MB at most"
 
 
 def expected_pairs(resource: Resource) -> int:
