@@ -27,7 +27,8 @@ class Word2VecOptions:
     epochs : int, optional
         Passes over the text; by default as many as :func:`epochs_for` says.
     learning_rate, min_learning_rate : float
-        At the first and the last word; linear between them.
+        At the first and the last word; linear between them. By default 0.1 for ``cbow`` and 0.025 for
+        ``skipgram`` fall to 0.0001.
     subsample : float
         Occurrences of words more frequent than this share of the text are left out at random; 0: never.
     ns_exponent : float
@@ -41,8 +42,8 @@ class Word2VecOptions:
         Of everything that is drawn.
     threads : int
         One gives the same bytes every time; several write to the same rows without locks.
-    device : str
-        ``cpu`` for the compiled kernels, else a device of torch (``cuda``, ``torch-cpu``).
+    device : str, optional
+        A device of torch, ``cuda`` or ``cpu``, for training in batches; by default the compiled kernels.
     """
 
     architecture: str = "cbow"
@@ -50,7 +51,7 @@ class Word2VecOptions:
     window: int = 5
     n_negatives: int = 10
     epochs: int | None = None
-    learning_rate: float = 0.025
+    learning_rate: float | None = None
     min_learning_rate: float = 1e-4
     subsample: float = 1e-3
     ns_exponent: float = 0.75
@@ -59,7 +60,7 @@ class Word2VecOptions:
     n_buckets: int = 500_000
     seed: int = 0
     threads: int = 1
-    device: str = "cpu"
+    device: str | None = None
 
 
 @dataclass(frozen=True)
@@ -85,7 +86,14 @@ class CompassOptions(Word2VecOptions):
     slice_min_count: int = 1
 
 
-def epochs_for(n_tokens: int, *, wanted: int = 8_000_000) -> int:
+def first_rate(options: Word2VecOptions) -> float:
+    """The learning rate at the first word."""
+    if options.learning_rate is not None:
+        return options.learning_rate
+    return 0.1 if options.architecture == "cbow" else 0.025
+
+
+def epochs_for(n_tokens: int, *, wanted: int = 20_000_000) -> int:
     """Passes over a text of `n_tokens` words that show `wanted` words in all, 5 to 200."""
     return max(5, min(200, -(-wanted // max(n_tokens, 1))))
 
@@ -98,8 +106,8 @@ def check_options(options: Word2VecOptions) -> None:
         "window": (1 <= options.window <= 1000, "1 to 1000"),
         "n_negatives": (options.n_negatives >= 1, "1 or more"),
         "epochs": (options.epochs is None or options.epochs >= 1, "1 or more"),
-        "learning_rate": (0 < options.learning_rate <= 1, "above 0, 1 at most"),
-        "min_learning_rate": (0 <= options.min_learning_rate <= options.learning_rate, "0 to learning_rate"),
+        "learning_rate": (0 < first_rate(options) <= 1, "above 0, 1 at most"),
+        "min_learning_rate": (0 <= options.min_learning_rate <= first_rate(options), "0 to learning_rate"),
         "subsample": (0 <= options.subsample < 1, "0 or more, below 1"),
         "min_n": (options.min_n >= 0 and (options.min_n > 0) == (options.max_n > 0), "0, or 1 to max_n"),
         "max_n": (options.max_n >= options.min_n, "min_n or more"),

@@ -39,8 +39,10 @@ class Compass:
         ``cade``, or the alternative that made the vectors comparable.
     history : dict of str to tuple of float
         Mean loss of a prediction, pass by pass: ``""`` for the compass, and each slice by name.
+    learned : float, optional
+        By what part the compass's last loss is below that of word frequencies alone.
     converged : bool
-        Whether training on all slices went far enough; see :func:`align.compass.train`.
+        Whether that is enough; see :func:`align.compass.train`.
     """
 
     words: tuple[str, ...]
@@ -51,6 +53,7 @@ class Compass:
     options: CompassOptions = CompassOptions()
     method: str = "cade"
     history: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    learned: float | None = None
     converged: bool = True
 
     @property
@@ -99,6 +102,7 @@ class Compass:
             "format": _FORMAT,
             "method": self.method,
             "slices": list(self.names),
+            "learned": self.learned,
             "converged": self.converged,
             "history": self.history,
             "options": asdict(self.options),
@@ -153,6 +157,7 @@ class Compass:
                 CompassOptions(**about["options"]),
                 about["method"],
                 {name: tuple(losses) for name, losses in about["history"].items()},
+                about["learned"],
                 about["converged"],
             )
         except (

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from align.compass.corpus import SlicedText, number_slices
-from align.compass.options import CompassOptions, check_options
+from align.compass.options import CompassOptions, Word2VecOptions, check_options
+from align.compass.passes import keep_thresholds
 from align.compass.result import Compass
 from align.compass.word2vec import train_word2vec
 from align.errors import InputError
 from align.vectors import WordVectors
+
+# below this the vectors of a compass are mostly noise: benchmarks/results/compass-identity.json
+_LEARNED = 0.1
 
 
 def train(
@@ -38,6 +44,18 @@ def train(
     InputError, UsageError
         As :func:`align.compass.number_slices`; for a slice without a word of `slice_min_count` occurrences.
 
+    Warns
+    -----
+    UserWarning
+        If the compass's loss is less than a tenth below that of word frequencies alone
+        (:func:`frequency_loss`): then the vectors of the slices say next to nothing.
+
+    Notes
+    -----
+    The words of a slice are the words of the compass that occur in it `slice_min_count` times. What negatives
+    are drawn from, and what is left out for being frequent, goes by the slice's own counts; with ``copy`` by
+    the compass's.
+
     References
     ----------
     Di Carlo, Bianchi and Palmonari 2019, "Training Temporal Word Embeddings with a Compass"; Bianchi et al.
@@ -45,7 +63,16 @@ def train(
     """
     check_options(options)
     text = slices if isinstance(slices, SlicedText) else number_slices(slices)
-    whole = train_word2vec(text.streams, text.counts.sum(axis=0), options=options, words=text.words)
+    total = text.counts.sum(axis=0)
+    whole = train_word2vec(text.streams, total, options=options, words=text.words)
+    learned = 1 - whole.history[-1] / frequency_loss(total, options)
+    if learned < _LEARNED:
+        warnings.warn(
+            f"the compass has not converged: after {whole.n_epochs} passes over {whole.n_tokens:,} words its "
+            f"loss is {100 * learned:.1f} % below that of word frequencies alone, {100 * _LEARNED:.0f} % "
+            "or more is wanted. Give more epochs, a higher learning_rate or more text",
+            stacklevel=2,
+        )
     history = {"": whole.history}
     spaces = {}
     for k, name in enumerate(text.names):
@@ -65,10 +92,10 @@ def train(
         )
         fit = train_word2vec(
             [text.streams[k]],
-            text.counts.sum(axis=0) if options.init == "copy" else used,
+            total if options.init == "copy" else used,
             options=own,
             words=text.words,
-            vectors=None if options.init == "hidden" else whole.vectors,
+            inputs=None if options.init == "hidden" else whole.inputs,
             output=whole.output,
             learn_output=False,
         )
@@ -77,4 +104,30 @@ def train(
             tuple(text.words[i] for i in rows.tolist()), fit.vectors[rows], counts[rows]
         )
         history[name] = fit.history
-    return Compass(text.words, text.counts, spaces, whole.vectors, whole.output, options, "cade", history)
+    return Compass(
+        words=text.words,
+        counts=text.counts,
+        slices=spaces,
+        vectors=whole.vectors,
+        output=whole.output,
+        options=options,
+        method="cade",
+        history=history,
+        learned=learned,
+        converged=learned >= _LEARNED,
+    )
+
+
+def frequency_loss(counts: NDArray[np.int64], options: Word2VecOptions) -> float:
+    """Mean loss of a prediction that knows how frequent every word is and nothing else.
+
+    The best logit of a word is then ``log p - log k q``, with p its share of the predicted words and q of the
+    negatives, of which there are k: Levy and Goldberg 2014, "Neural Word Embedding as Implicit Matrix
+    Factorization", equation 7 without a context.
+    """
+    used = counts[counts > 0]
+    p = used * keep_thresholds(used, options.subsample).astype(np.float64)
+    q = used**options.ns_exponent
+    p, q = p / p.sum(), options.n_negatives * q / q.sum()
+    logit = np.log(p / q)
+    return float((p * np.logaddexp(0, -logit) + q * np.logaddexp(0, logit)).sum())
