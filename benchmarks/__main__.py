@@ -28,6 +28,8 @@ CASES = {
     "self-learning": ("self_learning_speed", "an iteration of self-learning beside VecMap's (--vecmap)"),
     "rcsls": ("rcsls_speed", "a step of RCSLS beside the dense one (--rcsls)"),
     "lexicon": ("lexicon_check", "the bundled lexicon against a public dictionary"),
+    "compass-identity": ("compass_identity", "halves of one corpus as slices, beside figures of CADE"),
+    "compass-speed": ("compass_speed", "words a second of word2vec beside gensim's (--gensim)"),
     "clone": ("fresh_clone", "make demo and make test on a fresh clone"),
 }
 
@@ -36,6 +38,7 @@ CASES = {
 PEERS = {
     "wechsel": ("peer_python", "a Python that has the package wechsel installed"),
     "wordalign-speed": ("fast_align", "the built program fast_align"),
+    "compass-speed": ("gensim", "a Python that has gensim 4"),
     "self-learning": ("vecmap", "a checkout of VecMap"),
     "rcsls": ("peer", "fastText's alignment/align.py"),
 }
