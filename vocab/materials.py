@@ -268,19 +268,32 @@ def _read_donor(
     model: str, kind: str, cache_dir: Path | None, files: list[dict[str, Any]]
 ) -> NDArray[np.float32]:
     """Input embeddings of a donor model, read without loading the model."""
-    from vocab.checkpoint import open_checkpoint
     from vocab.hub import resolve_model
-    from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
 
     found = resolve_model(model, cache_dir=cache_dir)
-    config = read_config(found.path)
-    checkpoint = open_checkpoint(found.path)
-    tensors = match_checkpoint(find_vocabulary(model_class(config, found.path), config), checkpoint)
-    names = [name for name, tensor in tensors.items() if tensor.role == "input"]
-    if not names:
-        raise InputError(f"the {kind} model has no input embeddings", where=found.path)
+    matrix = input_matrix(found.path, kind)
     name = found.path.resolve().name if found.is_local else found.name
     files.append({"kind": kind, "name": name, "revision": found.revision_sha})
+    return matrix
+
+
+def input_matrix(path: Path, kind: str = "source") -> NDArray[np.float32]:
+    """Input embeddings of a model directory, read without loading the model.
+
+    Raises
+    ------
+    InputError
+        If the model has none.
+    """
+    from vocab.checkpoint import open_checkpoint
+    from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
+
+    config = read_config(path)
+    checkpoint = open_checkpoint(path)
+    tensors = match_checkpoint(find_vocabulary(model_class(config, path), config), checkpoint)
+    names = [name for name, tensor in tensors.items() if tensor.role == "input"]
+    if not names:
+        raise InputError(f"the {kind} model has no input embeddings", where=path)
     return checkpoint.read(names[0]).float().numpy()
 
 

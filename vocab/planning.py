@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
+from vocab.materials import input_matrix
 from vocab.methods import special
 from vocab.methods.call import Call
 from vocab.methods.expression import Expression, evaluate
@@ -25,7 +27,15 @@ def make_plans(
     Rows that `kept` fills are taken from it.
     """
     source, options = prepared.source.vocabulary, prepared.options
-    kitchen = Kitchen(source, target, prepared.materials, options.seed, prepared.decisions, prepared.progress)
+    kitchen = Kitchen(
+        source,
+        target,
+        prepared.materials,
+        options.seed,
+        prepared.decisions,
+        prepared.progress,
+        partial(input_matrix, prepared.source.path),
+    )
     norm = _norm(options, prepared.method)
     scripts = script_numbers(source, target) if "script-median" in (norm, options.head_norm) else None
     plan, *others = (

@@ -104,7 +104,9 @@ SETTINGS: dict[str, Callable[[], Kitchen]] = {
 
 
 def _kitchen(source: Vocabulary, target: Vocabulary, src_text: list[str], text: list[str]) -> Kitchen:
-    return Kitchen(source, target, materials(source, target, src_text, text), 0, Decisions(), Progress())
+    given = materials(source, target, src_text, text)
+    matrix = np.random.default_rng(2).standard_normal((len(source) + 5, DIM)).astype(np.float32)
+    return Kitchen(source, target, given, 0, Decisions(), Progress(), lambda: matrix)
 
 
 @cache

@@ -15,6 +15,8 @@ from align.errors import UsageError
 from vocab.methods.clp import clp
 from vocab.methods.constituents import constituents
 from vocab.methods.copying import copy, special
+from vocab.methods.corpus_align import corpus_align
+from vocab.methods.cw2v import cw2v
 from vocab.methods.focus import focus
 from vocab.methods.interpolation import common_interpolation
 from vocab.methods.ofa import ofa
@@ -23,6 +25,7 @@ from vocab.methods.overlap_factorized import overlap_factorized
 from vocab.methods.ramen import ramen, ramen_parallel
 from vocab.methods.recycle import recycle
 from vocab.methods.sampled import hf, mean, multivariate, normal, random, script
+from vocab.methods.tokalign import tokalign
 from vocab.methods.trans_tokenization import trans_tokenization
 from vocab.methods.vipi import vipi
 from vocab.methods.wechsel import wechsel
@@ -38,6 +41,8 @@ __all__ = [
     "common_interpolation",
     "constituents",
     "copy",
+    "corpus_align",
+    "cw2v",
     "find_method",
     "focus",
     "hf",
@@ -53,6 +58,7 @@ __all__ = [
     "recycle",
     "script",
     "special",
+    "tokalign",
     "trans_tokenization",
     "vipi",
     "wechsel",
@@ -111,6 +117,27 @@ METHODS: dict[str, Method] = {
             ("text",),
             ("constituents", "mean"),
             "Dobler and de Melo 2023, arXiv:2305.14481",
+        ),
+        Method(
+            "corpus-align",
+            "the old tokens found at its places in text",
+            ("text",),
+            ("constituents", "mean"),
+            "Yamaguchi et al. 2024, arXiv:2406.11477",
+        ),
+        Method(
+            "tokalign",
+            "the one old token most like it in the company it keeps in text, by GloVe",
+            ("text",),
+            ("constituents", "mean"),
+            "Li et al. 2025, arXiv:2506.03523",
+        ),
+        Method(
+            "cw2v",
+            "a convex mixture of shared tokens that predicts its neighbours in text, by skip-gram",
+            ("text",),
+            ("constituents", "mean"),
+            "Mundra et al. 2024, arXiv:2407.05841",
         ),
         Method(
             "ofa",

@@ -44,6 +44,7 @@ class Kitchen:
     seed: int
     decisions: Decisions
     progress: Progress
+    read_src_matrix: Callable[[], NDArray[Any]] | None = None
 
     def plan(self, call: Call, *, is_fallback: bool = False) -> TransferPlan:
         """The plan of one method, timed as a stage of its own."""
@@ -82,6 +83,13 @@ class Kitchen:
                 hint="give --tokenizer the donor's tokenizer",
             )
         return self.materials.donor
+
+    @cached_property
+    def src_matrix(self) -> NDArray[Any]:
+        """Input embeddings of the source model, for the methods whose weights depend on them."""
+        if self.read_src_matrix is None:
+            raise UsageError("the source model's embeddings were not given")
+        return self.read_src_matrix()
 
     @property
     def donor_src(self) -> NDArray[Any]:
@@ -170,6 +178,20 @@ _RECIPES: Mapping[str, Callable[[Kitchen, Options], TransferPlan]] = {
     ),
     "focus": lambda kitchen, options: methods.focus(
         kitchen.source, kitchen.target, texts=kitchen.materials.text, **options
+    ),
+    "corpus-align": lambda kitchen, options: methods.corpus_align(
+        kitchen.source, kitchen.target, texts=kitchen.materials.text, **options
+    ),
+    "tokalign": lambda kitchen, options: methods.tokalign(
+        kitchen.source, kitchen.target, texts=kitchen.materials.text, seed=kitchen.seed, **options
+    ),
+    "cw2v": lambda kitchen, options: methods.cw2v(
+        kitchen.source,
+        kitchen.target,
+        src_matrix=kitchen.src_matrix,
+        texts=kitchen.materials.text,
+        seed=kitchen.seed,
+        **options,
     ),
     "clp": lambda kitchen, options: methods.clp(
         kitchen.source, kitchen.target, helper_matrix=kitchen.donor, **options
