@@ -251,3 +251,62 @@ def test_against_recorded_codes(name: str, atol: float, shared_golden: Path) -> 
     np.testing.assert_array_equal(found.indices, code["indices_into_shared"])
     np.testing.assert_allclose(found.coefficients, code["coefficients"], atol=2e-5)
     np.testing.assert_allclose(found.residuals, code["relative_residual"], atol=1e-6)
+
+
+def test_both_kinds_of_products_are_the_plain_sum() -> None:
+    from align.neighbors.vnni import available
+    from vocab.methods import pursuit_products as kernels
+    from vocab.methods.pursuit_vnni import COLUMNS, ROWS
+
+    rng = np.random.default_rng(5)
+    m, size = 150, 7
+    atoms = correlated(rng, m, 20) / 16
+    G, common = atoms @ atoms.T, rng.standard_normal(192).astype(np.float32)
+    common[m:] = 0
+    rows, scales = np.empty((m, 2, 192), np.uint8), np.zeros(m, np.float32)
+    kernels.keep(G.copy(), common, np.arange(m), np.arange(m), rows, scales)
+    weights = rng.standard_normal(size)
+    first = rng.standard_normal(192).astype(np.float32)
+    slots = rng.permutation(m)[:size]
+    high, low = np.zeros(8, np.int8), np.zeros(8, np.int8)
+    unit = kernels.round_weights(weights * scales[slots], high, low)
+    packed = np.empty((2, 3, 2, COLUMNS * ROWS), np.uint8)
+    for plane in range(2):
+        for group in range(2):
+            kernels.pack(rows, slots, plane, group, packed[plane])
+    rest = G[slots] - np.outer(common[slots], common[:m])
+    rest[np.arange(size), slots] = 0
+    exact = (first - 0.3 * common)[:m] - weights @ rest
+    rounding = (abs(weights) * scales[slots]).sum()
+    for products in (kernels.products_plain, *([kernels.products_vnni] if available() else [])):
+        line, maxima, nothing = np.empty(192, np.float32), np.empty(3, np.float32), np.zeros(192, np.float32)
+        products(packed[0], high, low, size, first, common, line, np.float32(0.3), unit, maxima)
+        limit = 64 * size * unit + 1e-4
+        assert 0.05 * rounding < np.abs(line[:m] - exact).max() < 0.51 * rounding + limit
+        np.testing.assert_array_equal(maxima, abs(line).reshape(3, 64).max(axis=1))
+        fine = np.float32(unit / kernels.LOW)
+        products(packed[1], high, low, size, line, nothing, line, np.float32(0), fine, maxima)
+        assert np.abs(line[:m] - exact).max() < 0.51 * rounding / kernels.LOW + limit
+        np.testing.assert_array_equal(line[m:], first[m:])
+
+
+@pytest.mark.slow
+def test_other_processors_choose_the_same_atoms() -> None:
+    printed = set()
+    for settings in ({}, {"NUMBA_CPU_NAME": "generic"}):
+        run = subprocess.run(
+            [sys.executable, "-c", _PRINT.replace(" + code.coefficients.tobytes()", "")],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        printed.add(run.stdout)
+    assert len(printed) == 1
+
+
+def test_atoms_that_have_much_in_common() -> None:
+    rng = np.random.default_rng(8)
+    X, D = (rng.standard_normal((n, 24)) * 0.05 + 1 for n in (30, 900))  # cosines near 1
+    code = pursue(X.astype(np.float32), D.astype(np.float32), k=8)
+    np.testing.assert_array_equal(code.indices, reference(X.astype("f"), D.astype("f"), 8)[0])
