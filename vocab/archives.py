@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from align.errors import InputError, OutputError
-from vocab.cache import Progress
+from vocab.cache import Progress, final_name
 
 MAX_RATIO = 100
 """Text shrinks to a third or a fifth; what unpacks to a hundred times its size is no text."""
@@ -75,7 +75,7 @@ def check_zip(
                 while block := file.read(_CHUNK):
                     n_done += len(block)
                     if progress is not None:
-                        progress(f"check {path.name}", n_done, n_all)
+                        progress(f"check {final_name(path)}", n_done, n_all)
 
 
 @contextlib.contextmanager
@@ -178,7 +178,7 @@ def gunzip(
                 raise InputError(f"unpacks to more than {limit:,} bytes", where=packed.name)
             out.write(block)
             if progress is not None:
-                progress(f"unpack {unpacked.stem}", source.tell(), n_packed)
+                progress(f"unpack {final_name(unpacked)}", source.tell(), n_packed)
 
 
 class _GivenUp(io.RawIOBase):

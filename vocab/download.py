@@ -140,7 +140,7 @@ def download(
     Notes
     -----
     Needs room for the file; with `gunzip` for both forms of it where there is room, else for the larger one.
-    Time is the network's, plus about a second a gigabyte for the SHA-256.
+    Time is the network's, plus one to three seconds a gigabyte for the SHA-256.
     """
     path = Path(path)
     name = name or path.name
@@ -152,7 +152,9 @@ def download(
         hint = f"Where there is a network, fetch {url} and {unpack} {path}"
     job = _Job(url, path, name, size_bytes, progress, timeout_s, hint)
     state = (
-        f"is not at {path}" if found is None else f"at {path} is not what was fetched (its SHA-256 differs)"
+        f"is not at {path}"
+        if found is None
+        else f"at {path} is not what was fetched (its size or SHA-256 differs)"
     )
     if is_offline() if offline is None else offline:
         job.fail(f"{name} {state}, and offline mode is on")

@@ -78,6 +78,7 @@ def test_fetched_once_and_recorded(server: FakeHub, target: Path) -> None:
     assert _left(target) == ["words.bin", "words.bin.record.json"]
     assert steps[0][0] == "fetch words.bin"
     assert ("fetch words.bin", len(_DATA), len(_DATA)) in steps
+    assert {step for step, _, _ in steps} == {"fetch words.bin", "check words.bin"}
     record = read_record(target)
     assert record is not None
     assert (record.url, record.size_bytes) == (server.url + _PATH, len(_DATA))
@@ -433,6 +434,18 @@ def test_the_disk_fills_up_meanwhile(server: FakeHub, target: Path, monkeypatch:
     server.requests.clear()
     assert _fetch(server, target).read_bytes() == _DATA
     assert server.requests == []  # all of it was there
+
+
+def test_a_whole_part_of_what_was_there_before(
+    server: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr("vocab.cache.os.fsync", lambda _: os.write(-1, b""))  # fails
+        with pytest.raises(OutputError):
+            _fetch(server, target)
+    assert target.with_name("words.bin.part").stat().st_size == len(_DATA)
+    server.files[_PATH] = os.urandom(200_000)
+    assert _fetch(server, target, size_bytes=200_000).read_bytes() == server.files[_PATH]
 
 
 @pytest.fixture
