@@ -76,6 +76,10 @@ def transfer(
     vocab-transfer --src roberta --tgt sw --fetch opus:GlobalVoices --fetch opus:auto --parallel my.en my.sw
 
     vocab-transfer --src ./my-model --tgt sw --corpus sw.txt --src-vectors en.bin --tgt-vectors sw.bin
+
+    vocab-transfer --src ./my-model --tgt sw --mode extend --corpus sw.txt --out my-model-plus-sw
+
+    vocab-transfer --src ./my-model --mode trim --corpus what-it-reads.txt
     """
     if context.invoked_subcommand is not None:
         return
@@ -87,7 +91,7 @@ def transfer(
     from vocab.output import check_output
     from vocab.pipeline import execute, prepare
 
-    folder = out or Path(f"{Path(options.src).name}-{options.tgt}")
+    folder = out or Path(f"{Path(options.src).name}-{_made_of(options)}")
     if out is None:
         _screen.decisions().add("output", str(folder), "--out was not given")
     if not dry_run:
@@ -120,6 +124,13 @@ def transfer(
         from vocab.card import provenance
 
         print_json({"out": str(written.path), "rows": written.n_rows, **provenance(result)})
+
+
+def _made_of(options: TransferOptions) -> str:
+    """What sets the new model apart from the source, for its name."""
+    if options.mode == "trim":
+        return "trimmed"
+    return Path(str(options.named_tokenizer)).name if options.mode == "swap" else options.tgt
 
 
 app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))

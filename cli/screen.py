@@ -166,8 +166,7 @@ class Screen:
         path = str(written.path)
         self.console.print(
             f"\n[green]written and verified[/green]: {escape(path)}\n"
-            f"next: continue pretraining it on {result.prepared.tgt_lang.name} text;\n"
-            f"      why a row is what it is: vocab-transfer explain {escape(path)} TOKEN",
+            f"{_advice(result)}why a row is what it is: vocab-transfer explain {escape(path)} TOKEN",
             soft_wrap=True,
         )
 
@@ -205,6 +204,12 @@ def _byte_bar(console: Console) -> Bar:
     return p.Progress(
         *columns, p.TransferSpeedColumn(), p.TimeRemainingColumn(), console=console, transient=True
     )
+
+
+def _advice(result: TransferResult) -> str:
+    if result.prepared.options.mode == "trim":  # nothing in it is new
+        return ""
+    return f"next: continue pretraining it on {result.prepared.tgt_lang.name} text;\n      "
 
 
 def print_json(value: Any) -> None:
