@@ -124,6 +124,8 @@ def test_a_changed_file_is_not_patched_together(server: FakeHub, target: Path, f
     with pytest.raises(UnavailableError):
         _fetch(server, target)
     assert target.with_name("words.bin.part").stat().st_size == 80_000
+    if fault in ("no tag", "weak tag"):  # a part of it cannot be asked for
+        assert {r.range for r in server.gets()} == {None}
     changed = os.urandom(len(_DATA) if fault == "same length" else 200_000)
     server.files[_PATH] = changed
     assert _fetch(server, target).read_bytes() == changed
@@ -436,16 +438,18 @@ def test_the_disk_fills_up_meanwhile(server: FakeHub, target: Path, monkeypatch:
     assert server.requests == []  # all of it was there
 
 
-def test_a_whole_part_of_what_was_there_before(
-    server: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("url", [_PATH, "/other"])
+def test_a_whole_part_of_another_file(
+    server: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     with monkeypatch.context() as patch:
         patch.setattr("vocab.cache.os.fsync", lambda _: os.write(-1, b""))  # fails
         with pytest.raises(OutputError):
             _fetch(server, target)
     assert target.with_name("words.bin.part").stat().st_size == len(_DATA)
-    server.files[_PATH] = os.urandom(200_000)
-    assert _fetch(server, target, size_bytes=200_000).read_bytes() == server.files[_PATH]
+    server.files[url] = os.urandom(200_000)
+    size = 200_000 if url == _PATH else None
+    assert download(server.url + url, target, size_bytes=size).read_bytes() == server.files[url]
 
 
 @pytest.fixture
