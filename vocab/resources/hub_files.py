@@ -51,7 +51,7 @@ def find(
         kind,
         "hub",
         f"{repo}/{path}",
-        commit,
+        request.version or "main",  # the hub's cache knows it by this; the address names the commit
         src_code,
         tgt_code,
         None,
