@@ -35,6 +35,7 @@ from vocab.text import parallel_lines
 from vocab.tokens import Vocabulary
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})
+TRAINED = ("focus", "tokalign")  # a second each: by default with too little material only
 OTHERS = ["дом", "река", "вода", "утро", "друг"]
 DIM = 8
 CALLS = [
@@ -127,8 +128,14 @@ def run(method: str, setting: str) -> TransferPlan | ToolkitError:
     return made
 
 
-@pytest.mark.parametrize("setting", SETTINGS)
-@pytest.mark.parametrize("method", CALLS)
+@pytest.mark.parametrize(
+    ("method", "setting"),
+    [
+        pytest.param(call, setting, marks=[pytest.mark.slow] if call in TRAINED and i not in (1, 2) else [])
+        for call in CALLS
+        for i, setting in enumerate(SETTINGS)
+    ],
+)
 def test_a_plan_or_one_clear_line(method: str, setting: str) -> None:
     made = run(method, setting)
     if isinstance(made, ToolkitError):
@@ -161,7 +168,7 @@ def test_a_plan_or_one_clear_line(method: str, setting: str) -> None:
 def test_the_same_bytes_for_any_number_of_threads(method: str, tmp_path: Path) -> None:
     written = []
     most = numba.get_num_threads()
-    for n, threads in enumerate((1, most, 1)):
+    for n, threads in enumerate((1, most)):
         numba.set_num_threads(threads)
         try:
             with threadpool_limits(threads):
@@ -171,7 +178,7 @@ def test_the_same_bytes_for_any_number_of_threads(method: str, tmp_path: Path) -
         assert isinstance(made, TransferPlan), made
         folder = made.save(tmp_path / str(n))
         written.append([(folder / name).read_bytes() for name in (ARRAYS, FACTS)])
-    assert written[0] == written[1] == written[2]
+    assert written[0] == written[1]
 
 
 SCRIPT = """
