@@ -144,6 +144,53 @@ def test_whole_word_vectors_are_averaged_by_count(planted):
     np.testing.assert_allclose(both[0, :4], expected / expected.sum(), rtol=1e-5)
 
 
+def test_few_words_are_the_most_frequent():
+    words, counts = ("mto", "moto", "to"), np.array([7, 2, 5])
+    src = byte_level([b"m", b"o", b"t"])
+    matrix = np.random.default_rng(3).standard_normal((3, 5)).astype(np.float32)
+    spaces = {side: WordVectors(words, matrix, counts) for side in ("src_vectors", "tgt_vectors")}
+    two = wechsel(src, src, **spaces, mapping=None, max_n_word_vectors=2, temperature=1.0)
+    cut = {side: WordVectors(words[:2], matrix[:2], counts[:2]) for side in spaces}
+    np.testing.assert_array_equal(
+        two.weights.toarray(), wechsel(src, src, **cut, mapping=None, temperature=1.0).weights.toarray()
+    )
+    every = wechsel(src, src, **spaces, mapping=None, temperature=1.0)
+    assert np.abs(two.weights - every.weights).max() > 1e-3
+    with pytest.raises(UsageError, match="must be positive"):
+        wechsel(src, src, **spaces, mapping=None, max_n_word_vectors=0)
+
+
+@pytest.mark.parametrize("mapping", ["procrustes", "vecmap", "least-squares", "cca"])
+def test_any_named_mapping_finds_the_planted_translations(planted, mapping):
+    src, tgt, X, Y, lexicon, _ = planted
+    plan = wechsel(src, tgt, src_vectors=X, tgt_vectors=Y, lexicon=lexicon, mapping=mapping)
+    held_out = plan.weights.toarray()[5 + 120 :]
+    assert (held_out.argmax(axis=1) == np.arange(125, 305)).mean() > 0.9
+    assert plan.options["wechsel"]["mapping"] == mapping
+    assert plan.options["wechsel"]["lexicon_entries"] == 120
+
+
+def test_pairs_from_strings_replace_the_lexicon(planted):
+    src, _, X, Y, _, _ = planted
+    same = open_space(X.words, Y.matrix)
+    plan = wechsel(src, src, src_vectors=X, tgt_vectors=same, mapping="procrustes", seeds="identical")
+    assert (plan.weights.toarray()[5:].argmax(axis=1) == np.arange(5, 305)).mean() > 0.97
+    with pytest.raises(UsageError, match="unknown mapping method"):
+        wechsel(src, src, src_vectors=X, tgt_vectors=same, mapping="rotation")
+    with pytest.raises(InputError, match="procrustes needs a lexicon"):
+        wechsel(src, src, src_vectors=X, tgt_vectors=same, mapping="procrustes")
+    with pytest.raises(UsageError, match="only a mapping that is named"):
+        wechsel(src, src, src_vectors=X, tgt_vectors=same, seeds="identical")
+
+
+def test_equal_scores_of_several_tokens_keep_the_lower_ids():
+    """Vectors a and c are equally near to the query; a is of ids 5 and 8, c of 6 and 7."""
+    space = open_space(("a", "c", "q"), np.array([[1, 0], [0, 1], [1, 1]], np.float32))
+    src = byte_level([b"a", b"c", b" c", b" a"])
+    plan = wechsel(src, byte_level([b"q"]), src_vectors=space, tgt_vectors=space, mapping=None, neighbors=3)
+    np.testing.assert_allclose(plan.weights.toarray()[5, 5:], [1 / 3, 1 / 3, 1 / 3, 0])
+
+
 def test_missing_entries_are_one_warning(planted):
     src, tgt, X, Y, lexicon, _ = planted
     more = Lexicon((*lexicon.pairs, ("nowhere", "sw1"), ("en1", "hapana")))
@@ -155,7 +202,7 @@ def test_missing_entries_are_one_warning(planted):
 
 def test_bad_input(planted):
     src, tgt, X, Y, lexicon, _ = planted
-    with pytest.raises(UsageError, match="needs a lexicon"):
+    with pytest.raises(UsageError, match="a lexicon is needed"):
         wechsel(src, tgt, src_vectors=X, tgt_vectors=Y)
     with pytest.raises(UsageError, match="must be positive"):
         wechsel(src, tgt, src_vectors=X, tgt_vectors=Y, lexicon=lexicon, temperature=0)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,7 @@ from align.lexicon import Lexicon
 from align.mapping import LinearMap, procrustes
 from align.vectors import Vectors
 from vocab.methods.overlap import overlap
-from vocab.methods.similarity import fit_lexicon, means_of_words, nearest_mix
+from vocab.methods.similarity import means_of_words, nearest_mix, to_one_space
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
 
@@ -38,7 +37,7 @@ def ofa(
     src_vectors: Vectors,
     tgt_vectors: Vectors,
     lexicon: Lexicon | None = None,
-    mapping: Callable[..., LinearMap] = procrustes,
+    mapping: Callable[..., LinearMap] | str = procrustes,
     neighbors: int = 10,
     temperature: float = 0.1,
     fuzzy: bool = True,
@@ -57,8 +56,8 @@ def ofa(
     lexicon : Lexicon, optional
         Where the spaces differ: translations on which `mapping` is fitted, as in
         :func:`vocab.methods.wechsel`.
-    mapping : callable
-        ``mapping(X, Y, pairs=..., weights=...) -> LinearMap``; not used without a lexicon.
+    mapping : callable or str
+        As for :func:`vocab.methods.wechsel`; not used without a lexicon.
     neighbors : int
         Old tokens mixed into a new row.
     temperature : float
@@ -109,9 +108,9 @@ def ofa(
     src_side = means_of_words(src, src_vectors, forms=_FORMS, by_count=False)
     tgt_side = means_of_words(tgt, tgt_vectors, forms=_FORMS, by_count=False)
     if lexicon is not None:
-        fitted, n_entries = fit_lexicon(mapping, lexicon, src_vectors, tgt_vectors)
-        src_side = replace(src_side, rows=fitted(src_side.rows))
-        options |= {"mapping": fitted.method, "lexicon_entries": n_entries}
+        spaces, sides = (src_vectors, tgt_vectors), (src_side, tgt_side)
+        src_side, tgt_side, facts = to_one_space(mapping, lexicon, spaces, sides)
+        options |= facts
     copies = np.flatnonzero(~taken.new)
     rows, cols, values = copies, taken.found[copies], np.ones(len(copies))
     for side, vectors in (("source", src_side), ("target", tgt_side)):

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from align.errors import InputError
+from align.errors import InputError, UsageError
 from align.lexicon import Lexicon, case_forms
 from align.mapping import LinearMap
+from align.mapping.methods import fit
 from align.neighbors import top_k
 from align.normalize import unit
 from align.vectors import Vectors
 from vocab.tokens import Vocabulary
+
+_LARGE = 1 << 42  # multiplications
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +79,7 @@ def means_of_words(
     *,
     forms: Sequence[Callable[[str], str]],
     by_count: bool,
+    n_words: int | None = None,
 ) -> TokenVectors:
     """Vector of each token: the mean of the words it occurs in.
 
@@ -84,8 +89,10 @@ def means_of_words(
         Spellings in which a word is tokenised; it counts once for each that holds the token.
     by_count : bool
         Weigh words by their occurrences (1 / rank where those are not known) instead of equally.
+    n_words : int, optional
+        Only the most frequent ones.
     """
-    table = vectors.table()
+    table = vectors.table(n_words)
     counts: NDArray[np.floating | np.integer] = np.ones(len(table))
     if by_count:
         counts = 1.0 / np.arange(1, len(table) + 1) if table.counts is None else table.counts
@@ -104,6 +111,51 @@ def means_of_words(
     of = np.arange(len(vocabulary))
     of[vocabulary.special] = -1
     return TokenVectors.nonzero((rows / np.where(totals > 0, totals, 1.0)[:, None]).astype(np.float32), of)
+
+
+def to_one_space(
+    mapping: Callable[..., LinearMap] | str,
+    lexicon: Lexicon | None,
+    spaces: tuple[Vectors, Vectors],
+    sides: tuple[TokenVectors, TokenVectors],
+    *,
+    seeds: Literal["identical", "numerals", "cognates"] | None = None,
+    seed: int = 0,
+) -> tuple[TokenVectors, TokenVectors, dict[str, Any]]:
+    """Both sides' vectors where translations are close, and how: for a plan's options.
+
+    Parameters
+    ----------
+    mapping : callable or str
+        A callable is fitted by :func:`fit_lexicon` and takes the source side to the target's space. A name
+        of :data:`align.mapping.methods.METHODS` is fitted by :func:`align.mapping.methods.fit` on the
+        spaces' words, and takes both sides to a common space.
+    seeds, seed
+        As for :func:`align.mapping.methods.fit`.
+    """
+    src, tgt = sides
+    if isinstance(mapping, str):
+        fitted = fit(*spaces, lexicon, method=mapping, seeds=seeds, seed=seed)
+        facts = {"mapping": mapping, "lexicon_entries": fitted.n_pairs, "converged": fitted.converged}
+        return (
+            replace(src, rows=np.asarray(fitted.map_src(src.rows), np.float32)),
+            replace(tgt, rows=np.asarray(fitted.map_tgt(tgt.rows), np.float32)),
+            facts,
+        )
+    if seeds is not None:
+        raise UsageError("only a mapping that is named takes seeds", got=f"seeds={seeds}")
+    if lexicon is None:
+        raise UsageError(
+            "a lexicon is needed to align the two spaces",
+            hint="Pass mapping=None if they are aligned already, or a method that needs none",
+        )
+    linear, n_entries = fit_lexicon(mapping, lexicon, *spaces)
+    facts = {
+        "mapping": linear.method,
+        "lexicon_entries": n_entries,
+        "residual": round(linear.residual, 6),
+    }
+    return replace(src, rows=linear(src.rows)), tgt, facts
 
 
 def fit_lexicon(
@@ -130,7 +182,7 @@ def fit_lexicon(
     if n_entries < len(lexicon):
         warnings.warn(
             f"{len(lexicon) - n_entries} of {len(lexicon)} lexicon entries lack a vector on a side",
-            stacklevel=3,
+            stacklevel=4,
         )
     src_words, tgt_words = (list(dict.fromkeys(pair[side] for pair in used)) for side in (0, 1))
     src_row, tgt_row = ({word: i for i, word in enumerate(words)} for words in (src_words, tgt_words))
@@ -162,7 +214,9 @@ def nearest_mix(
             f"no {side} token has a vector", hint="Check that vectors and tokenizer share a language"
         )
     src_rows, tgt_rows = unit(src.rows), unit(tgt.rows)
-    nearest = top_k(tgt_rows, src_rows, neighbors, metric="inner")
+    # until torch and a device's driver are loaded, the processor has found what is found here
+    small = len(tgt_rows) * src_rows.size < _LARGE
+    nearest = top_k(tgt_rows, src_rows, neighbors, metric="inner", backend="cpu" if small else "auto")
     # from vectors to the tokens that share them, still nearest first and lower ids first
     members = np.argsort(src.of, kind="stable")
     bounds = np.searchsorted(src.of[members], np.arange(len(src_rows) + 1))
@@ -171,8 +225,13 @@ def nearest_mix(
     row = np.repeat(np.arange(len(tgt_rows)), size.reshape(-1, k).sum(axis=1))
     token = members[ranges(bounds[vector], size)]
     score = np.repeat(nearest.scores.ravel(), size).astype(np.float64)
-    order = np.lexsort((token, -score, row))
-    token, score = token[order], score[order]
+    # in order already, but where vectors that are equally near belong to several tokens
+    wrong = (row[1:] == row[:-1]) & (score[1:] == score[:-1]) & (token[1:] < token[:-1])
+    if wrong.any():
+        mixed_up = np.zeros(len(tgt_rows), bool)
+        mixed_up[row[1:][wrong]] = True
+        at = np.flatnonzero(mixed_up[row])
+        token[at] = token[at[np.lexsort((token[at], -score[at], row[at]))]]
     starts = np.searchsorted(row, np.arange(len(tgt_rows) + 1))
     kept = np.arange(len(row)) - starts[row] < neighbors
     row, token, score = row[kept], token[kept], score[kept]

@@ -7,8 +7,7 @@ cross-lingual transfer of monolingual language models", section 3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Any
+from typing import Any, Literal
 
 from align.errors import InputError, UsageError
 from align.lexicon import Lexicon
@@ -16,9 +15,9 @@ from align.mapping import LinearMap, procrustes
 from align.vectors import Vectors
 from vocab.methods.similarity import (
     TokenVectors,
-    fit_lexicon,
     means_of_words,
     nearest_mix,
+    to_one_space,
     vectors_of_texts,
 )
 from vocab.plan import Origin, TransferPlan
@@ -32,10 +31,13 @@ def wechsel(
     src_vectors: Vectors,
     tgt_vectors: Vectors,
     lexicon: Lexicon | None = None,
-    mapping: Callable[..., LinearMap] | None = procrustes,
+    mapping: Callable[..., LinearMap] | str | None = procrustes,
+    seeds: Literal["identical", "numerals", "cognates"] | None = None,
     neighbors: int = 10,
     temperature: float = 0.1,
     use_subword_info: bool = True,
+    max_n_word_vectors: int | None = None,
+    seed: int = 0,
 ) -> TransferPlan:
     """Mix each new row from the old tokens whose word vectors are nearest to its own.
 
@@ -51,8 +53,13 @@ def wechsel(
         Word vectors of the two languages. Where they have no sub-words, see `use_subword_info`.
     lexicon : Lexicon, optional
         Translations from source to target language; each is used in three case forms on both sides.
-    mapping : callable or None
-        ``mapping(X, Y, pairs=..., weights=...) -> LinearMap``. None says that the spaces are aligned already.
+    mapping : callable, str or None
+        ``mapping(X, Y, pairs=..., weights=...) -> LinearMap``; the published one is Procrustes. A name of
+        :data:`align.mapping.methods.METHODS` is fitted on the words of both spaces, with the normalisation
+        that goes with it; those that need no pairs need no lexicon. None says that the spaces are aligned
+        already.
+    seeds : {"identical", "numerals", "cognates"}, optional
+        For a mapping that is named: pairs made from strings instead of the lexicon.
     neighbors : int
         Old tokens mixed into a new row.
     temperature : float
@@ -60,6 +67,10 @@ def wechsel(
     use_subword_info : bool
         If false, or if the vectors know whole words only, a token's vector is the mean of the words that
         hold it after tokenisation, weighted by how often they occur (by 1 / rank where that is not known).
+    max_n_word_vectors : int, optional
+        Of these words only the most frequent.
+    seed : int
+        For mappings that draw.
 
     Returns
     -------
@@ -71,7 +82,8 @@ def wechsel(
     Raises
     ------
     UsageError
-        For a mapping without a lexicon, or numbers out of range.
+        For a mapping without the lexicon it needs, an unknown one, seeds without a named mapping, or numbers
+        out of range.
     InputError
         If the spaces differ in width and are not mapped, or no lexicon entry has vectors on both sides.
 
@@ -85,30 +97,25 @@ def wechsel(
     Time ``2 m_src m_tgt dim`` operations for the numbers of distinct token texts, a few seconds for 50,000
     tokens a side; memory about 4 float32 matrices of (tokens, dim).
     """
-    if neighbors < 1 or not temperature > 0:
-        raise UsageError("neighbors and temperature must be positive", got=f"{neighbors} and {temperature}")
+    if neighbors < 1 or not temperature > 0 or (max_n_word_vectors is not None and max_n_word_vectors < 1):
+        raise UsageError(
+            "neighbors, temperature and max_n_word_vectors must be positive",
+            got=f"{neighbors}, {temperature} and {max_n_word_vectors}",
+        )
     src, tgt = Vocabulary.of(src_tokenizer), Vocabulary.of(tgt_tokenizer)
     options: dict[str, Any] = {
         "neighbors": neighbors,
         "temperature": temperature,
         "use_subword_info": use_subword_info,
+        "max_n_word_vectors": max_n_word_vectors,
         "mapping": None,
     }
-    src_side = _token_vectors(src, src_vectors, use_subword_info)
-    tgt_side = _token_vectors(tgt, tgt_vectors, use_subword_info)
+    src_side = _token_vectors(src, src_vectors, use_subword_info, max_n_word_vectors)
+    tgt_side = _token_vectors(tgt, tgt_vectors, use_subword_info, max_n_word_vectors)
     if mapping is not None:
-        if lexicon is None:
-            raise UsageError(
-                "wechsel needs a lexicon to align the two spaces",
-                hint="Pass mapping=None if they are aligned already",
-            )
-        fitted, n_entries = fit_lexicon(mapping, lexicon, src_vectors, tgt_vectors)
-        src_side = replace(src_side, rows=fitted(src_side.rows))
-        options |= {
-            "mapping": fitted.method,
-            "lexicon_entries": n_entries,
-            "residual": round(fitted.residual, 6),
-        }
+        spaces, sides = (src_vectors, tgt_vectors), (src_side, tgt_side)
+        src_side, tgt_side, facts = to_one_space(mapping, lexicon, spaces, sides, seeds=seeds, seed=seed)
+        options |= facts
     elif src_vectors.dim != tgt_vectors.dim:
         raise InputError(
             "the spaces differ in width and are not mapped",
@@ -128,8 +135,11 @@ def wechsel(
     )
 
 
-def _token_vectors(vocabulary: Vocabulary, vectors: Vectors, use_subword_info: bool) -> TokenVectors:
+def _token_vectors(
+    vocabulary: Vocabulary, vectors: Vectors, use_subword_info: bool, n_words: int | None
+) -> TokenVectors:
     if use_subword_info and vectors.has_subwords:
         return vectors_of_texts(vocabulary, vectors)
     # a word counts once for being tokenised at the start of a text and once after a space
-    return means_of_words(vocabulary, vectors, forms=(str, " {}".format), by_count=True)
+    forms = (str, " {}".format)
+    return means_of_words(vocabulary, vectors, forms=forms, by_count=True, n_words=n_words)
