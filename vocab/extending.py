@@ -264,12 +264,12 @@ def _more_bpe(
 ) -> tuple[list[str], dict[str, Any]]:
     fresh: list[str] = []
     if algorithm_of(spec) == "bpe":  # a byte-level alphabet is complete
-        fresh = _new_characters(words, ids, _MIN_COUNT, "")[: -(-limit // 2)]
+        fresh = _new_characters(words, ids, _MIN_COUNT, "")
+    fresh, rarer = fresh[: -(-limit // 2)], fresh[-(-limit // 2) :]
     pairs = _merged(spec, ids, words, fresh, limit - len(fresh), min_count)
-    n_taken = _kept_size(max(ids.values()) + 1, len(fresh) + len(pairs), limit, is_auto)
-    fresh = fresh[:n_taken]
-    pairs = pairs[: n_taken - len(fresh)]
-    tokens = [*fresh, *(left + right for left, right in pairs)]
+    candidates = [*fresh, *(left + right for left, right in pairs), *rarer]
+    tokens = candidates[: _kept_size(max(ids.values()) + 1, len(candidates), limit, is_auto)]
+    pairs = pairs[: max(len(tokens) - len(fresh), 0)]
     merges = [*spec["model"]["merges"], *map(list, pairs)]
     return tokens, dict(spec["model"]) | {"vocab": _filled(spec, ids, tokens), "merges": merges}
 
@@ -284,10 +284,11 @@ def _more_wordpiece(
 ) -> tuple[list[str], dict[str, Any]]:
     prefix = spec["model"]["continuing_subword_prefix"]
     n_old = max(ids.values()) + 1
-    fresh = _new_characters(words, ids, _MIN_COUNT, prefix)[: -(-limit // 2)]
+    fresh = _new_characters(words, ids, _MIN_COUNT, prefix)
+    fresh, rarer = fresh[: -(-limit // 2)], fresh[-(-limit // 2) :]
     # merges that only lead to others are never matched, so that more are needed than asked for
     pairs = _merged(spec, ids, words, fresh, 8 * limit, min_count)
-    candidates = [*fresh, *(left + right[len(prefix) :] for left, right in pairs)]
+    candidates = [*fresh, *(left + right[len(prefix) :] for left, right in pairs), *rarer]
     spelled = list(words)
 
     def settled(tokens: list[str], others: Sequence[str], size: int) -> list[str]:
