@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numba as nb
 import numpy as np
@@ -17,6 +18,7 @@ from align.cooccurrence import cooccurrence, flat_lines
 from align.errors import UsageError
 
 _STRATA = 8
+_FEW = 100_000  # entries; threads would wait for each other longer than they work
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +126,11 @@ def _fit(
         for turn in range(_STRATA):
             costs = np.zeros(_STRATA)
             turn_edges = edges[turn * _STRATA : (turn + 1) * _STRATA + 1]
-            _turn(rows, cols, logs, heavy, turn_edges, W, C, W_squares, C_squares, rate, costs)
+            if len(rows) < _FEW:
+                for i, (first, stop) in enumerate(pairwise(turn_edges)):
+                    costs[i] = _block(rows, cols, logs, heavy, first, stop, W, C, W_squares, C_squares, rate)
+            else:
+                _turn(rows, cols, logs, heavy, turn_edges, W, C, W_squares, C_squares, rate, costs)
             cost += float(costs.sum())
         history.append(cost / max(len(rows), 1))
     return W[:, :dim] + C[:, :dim], tuple(history)
