@@ -164,13 +164,20 @@ def _sides(
 def _factors(
     taken: Overlap, new: NDArray[np.int64], shared: NDArray[np.int64], helper: NDArray[np.floating]
 ) -> ClpFactors:
-    right: NDArray[np.float64] = np.asarray(unit(helper[shared].astype(np.float64)), np.float64)
-    left: NDArray[np.float64] = np.asarray(unit(helper[new].astype(np.float64)), np.float64)
+    right, left = _unit_rows(helper, shared), _unit_rows(helper, new)
     sums = np.einsum("ij,j->i", left, right.sum(axis=0))
     usable = sums != 0
-    new, left, sums = new[usable], left[usable], sums[usable]
+    if not usable.all():
+        new, left, sums = new[usable], left[usable], sums[usable]
     left /= sums[:, None]
     return ClpFactors(new, taken.found[shared], left, right, sums)
+
+
+def _unit_rows(helper: NDArray[np.floating], ids: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Rows of the helper, none of them zero, at length 1."""
+    rows = helper[ids].astype(np.float64)
+    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+    return rows
 
 
 def _clp(

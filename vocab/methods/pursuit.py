@@ -97,7 +97,6 @@ def pursue(
         raise InputError("rows and atoms differ in width", got=f"{rows.shape} and {atoms.shape}")
     X, D = np.ascontiguousarray(rows, np.float32), np.ascontiguousarray(atoms, np.float32)
     x_scale, d_scale = _power_above(X), _power_above(D).max(initial=0.0)
-    X = X * np.divide(1.0, x_scale, out=np.zeros_like(x_scale), where=x_scale > 0).astype(np.float32)[:, None]
     n, (m, dim) = len(X), D.shape
     k = min(k, m, dim) if d_scale else 0
     indices = np.full((n, k), -1, np.int64)
@@ -106,7 +105,9 @@ def pursue(
     if n == 0 or k == 0:
         return SparseCode(indices, coefficients, residuals)
     # zeros at the end, for whole vector registers
-    X, D = (np.pad(side, ((0, 0), (0, -dim % _LANES))) for side in (X, D / np.float32(d_scale)))
+    padding = ((0, 0), (0, -dim % _LANES))
+    D = np.pad(D / np.float32(d_scale), padding)
+    inverse = np.divide(1.0, x_scale, out=np.zeros_like(x_scale), where=x_scale > 0).astype(np.float32)
     gram = _GramRows(D, capacity=min(m, max(gram_bytes // (2 * m), k)))
     size = min(_BLOCK, n)
     if gram.capacity < m:
@@ -115,8 +116,10 @@ def pursue(
         gram.make(np.arange(m))
     for start in range(0, n, size):
         part = slice(start, start + size)
-        coefficients[part], residuals[part] = _pursue_block(X[part], gram, indices[part])
-    return SparseCode(indices, coefficients * (x_scale[:, None] / d_scale), residuals)
+        scaled = np.pad(X[part] * inverse[part, None], padding)
+        coefficients[part], residuals[part] = _pursue_block(scaled, gram, indices[part])
+    coefficients *= x_scale[:, None] / d_scale
+    return SparseCode(indices, coefficients, residuals)
 
 
 def _power_above(rows: NDArray[np.float32]) -> NDArray[np.float64]:
