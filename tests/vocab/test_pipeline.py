@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file
 
 import vocab
 import vocab.methods
@@ -408,3 +409,22 @@ def test_trans_tokenization_from_a_lexicon_alone(material: Material) -> None:
     assert len(said) > 50
     assert mixed <= said
     assert len(mixed) > 0.9 * len(said)
+
+
+def test_recycle_reads_the_donor_and_its_source(material: Material, tmp_path: Path) -> None:
+    """With the source as its own small model, the donor's rows come back."""
+    donor = tmp_path / "donor"
+    transfer(material.source, corpus=[material.swahili], method="zip-tie", vocab_size=420).save(donor)
+    names = {"donor": str(donor), "donor_src": str(material.source)}
+    result = transfer(material.source, corpus=[material.swahili], method="recycle", **names)
+    result.save(tmp_path / "model")
+    old, new = (
+        next(v for k, v in load_file(folder / "model.safetensors").items() if "word_embeddings" in k)
+        for folder in (donor, tmp_path / "model")
+    )
+    assert np.count_nonzero(result.plan.dense) > 300
+    np.testing.assert_allclose(new, old, atol=1e-4)
+    files = [entry["kind"] for entry in result.prepared.materials.files]
+    assert {"donor", "donor source"} <= set(files)
+    with pytest.raises(UsageError, match="needs donor-src"):
+        transfer(material.source, corpus=[material.swahili], method="recycle", donor=str(donor))

@@ -107,3 +107,9 @@ def test_bad_input() -> None:
     for settings, message in (({"kind": "procrustes"}, "unknown kind"), ({"k": 0}, "must be positive")):
         with pytest.raises(UsageError, match=message):
             recycle(SRC, TGT, donor_matrix=T, donor_src_matrix=A, **settings)  # type: ignore[arg-type]
+
+
+def test_the_small_model_itself_gives_back_its_rows() -> None:
+    A, _, T, _ = models(0.0)
+    rows = apply(recycle(SRC, TGT, donor_matrix=T, donor_src_matrix=A), A)
+    np.testing.assert_allclose(rows[5:], T[5:], atol=1e-5)

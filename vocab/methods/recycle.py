@@ -74,7 +74,8 @@ def recycle(
     other languages", Findings of ACL. Their third map, orthogonal Procrustes, depends on the large
     matrix and is no plan: see :func:`align.mapping.bridge`, which also tells how well each map fits. The
     small models must share their space: the one was trained from the other with all but the embeddings
-    frozen. The head's rows are made with the same weights.
+    frozen. The head's rows are made with the same weights; so is a bias, about which the small model says
+    nothing and GPT-2 has none.
 
     Time ``(n_src + n_tgt) dim**2`` operations, memory four matrices of the small models in float64;
     ``nearest`` instead a search among all old tokens. The same bits for any number of threads.
