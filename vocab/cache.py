@@ -221,7 +221,7 @@ def list_cache(cache: str | PathLike[str] | None = None) -> list[Entry]:
     """Name the files in the cache, by path; its own small files (records, locks) are left out."""
     root = Path(cache or default_cache())
     found = []
-    for folder, folders, names in os.walk(root):  # which follows no links
+    for folder, folders, names in os.walk(root):  # which enters no linked folder
         folders.sort()
         for name in sorted(names):
             path = Path(folder, name)
@@ -229,7 +229,7 @@ def list_cache(cache: str | PathLike[str] | None = None) -> list[Entry]:
             target = path.with_name(final_name(path))
             is_part = target.name != name and Path(file_lock(target).lock_file).exists()
             is_own = name.endswith((RECORD, STATE)) or (name.startswith(".") and name.endswith(".lock"))
-            if path.is_symlink() or not path.is_file() or is_own:
+            if is_own or not path.is_file():
                 continue
             record = None if is_part else read_record(path)
             kind = path.relative_to(root).parts[0] if path.parent != root else ""

@@ -256,11 +256,13 @@ def _continue(job: _Job, *, gunzip: bool) -> None:
             if is_rest:  # else what is kept may be of the true file, and this a page that asks to log in
                 job.discard()
             raise web.Refused(f"it has {n_all:,} bytes, and {job.size_bytes:,} were announced")
+        if n_all is None and job.size_bytes is None and not answer.chunked:
+            raise web.Refused("the server does not say how long it is, so that an end would look like a drop")
         _need_room(job, (n_all or 0) - n_have, n_all or 0, gunzip=gunzip)
         if not is_rest:
             job.discard()
             write_json(beside(job.path, STATE), found)
-        with job.part.open("ab" if is_rest else "wb") as out:
+        with job.part.open("ab") as out:
             while n_have != n_all and (chunk := web.read_some(answer, _CHUNK)):
                 out.write(chunk)
                 n_have += len(chunk)

@@ -242,5 +242,7 @@ def _retry_after_s(value: str | None) -> float:
 
 
 def _reason(error: BaseException) -> str:
+    if isinstance(error, http.client.IncompleteRead):
+        return "the connection ended early"
     reason = getattr(error, "reason", error)
     return str(getattr(reason, "strerror", None) or reason) or type(error).__name__

@@ -75,6 +75,8 @@ class FakeHub:
         """Path -> bytes by which HEAD overstates the length."""
         self.overstated: dict[str, int] = {}
         """Path -> bytes by which GET overstates the length."""
+        self.lengthless: dict[str, bool] = {}
+        """Paths of which GET does not tell the length: True sends chunks, False just ends."""
         self.with_etag = True
         self.weak_etag = False
         self.heeds_if_range = True
@@ -131,9 +133,7 @@ class FakeHub:
 
 
 _API = re.compile(r"/api/models/(?P<repo>[^/]+/[^/]+|[^/]+)(?:/(?P<what>revision|tree)/(?P<rev>[^/]+))?$")
-_RESOLVE = re.compile(
-    r"/(?:datasets/)?(?P<repo>[^/]+/[^/]+|[^/]+)/resolve/(?P<rev>[^/]+)/(?P<file>.+)$"
-)
+_RESOLVE = re.compile(r"/(?:datasets/)?(?P<repo>[^/]+/[^/]+|[^/]+)/resolve/(?P<rev>[^/]+)/(?P<file>.+)$")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -254,6 +254,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for key, value in (headers or {}).items():
             self.send_header(key, value)
+        if path in self.hub.lengthless and not is_head:
+            self._send_without_length(body, path)
+            return
         n_extra = (self.hub.announce_more if is_head else self.hub.overstated).get(path or "", 0)
         self.send_header("Content-Length", str(len(body) + n_extra))
         self.end_headers()
@@ -271,3 +274,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         else:
             self.wfile.write(body)
+
+    def _send_without_length(self, body: bytes, path: str) -> None:
+        self.close_connection = True
+        if self.hub.lengthless[path]:
+            self.send_header("Transfer-Encoding", "chunked")
+            body = b"%x\r\n%b\r\n0\r\n\r\n" % (len(body), body)
+        self.end_headers()
+        cuts = self.hub.cuts.get(path)
+        self.wfile.write(body[: cuts.pop(0)] if cuts else body)

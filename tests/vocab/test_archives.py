@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
+import shutil
 import stat
 import struct
 import tracemalloc
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from align.errors import InputError
+from align.errors import InputError, OutputError
 from vocab import archives
 from vocab.archives import Member, check_zip, gunzip, open_member, open_moses, zip_members
 
@@ -189,6 +190,25 @@ def test_gunzip_stops_a_bomb_early(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unpacks to more than 1,000,000 bytes"):
         gunzip(packed, tmp_path / "x", max_bytes=1_000_000)
     assert (tmp_path / "x").stat().st_size <= 1_000_000
+
+
+@pytest.mark.parametrize("n_free", [130_000, 50_000])
+def test_gunzip_with_little_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, n_free: int) -> None:
+    packed = tmp_path / "x.gz"
+    packed.write_bytes(
+        gzip.compress(os.urandom(100_000) + bytes(50_000))[:-8] + bytes(4) + struct.pack("<I", 150_000)
+    )
+    monkeypatch.setattr(archives, "_PIECE", 30_000)
+    usage = shutil._ntuple_diskusage(10**6, 10**6 - n_free, n_free)  # type: ignore[attr-defined]
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage)
+    if n_free == 50_000:
+        with pytest.raises(OutputError, match="no room to unpack"):
+            gunzip(packed, tmp_path / "x")
+        assert packed.stat().st_size > 100_000
+        return
+    with pytest.raises(InputError, match="a damaged gzip file: CRC check failed"):
+        gunzip(packed, tmp_path / "x")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["x", "x.gz"]  # no pieces are left
 
 
 @pytest.mark.parametrize("n_unpacked", [1000, (1 << 32) - 1])
