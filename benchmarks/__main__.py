@@ -17,6 +17,10 @@ CASES = {
     "retrieval-curve": ("retrieval_curve", "the same by amount of parallel text and by vocabulary size"),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
+    "methods-speed": (
+        "methods_speed",
+        "each method beside its package, then ours alone (--wechsel, --deepfocus, --clp, --mergekit)",
+    ),
     "wordalign": ("wordalign", "alignment error rate next to fast_align and eflomal"),
     "wordalign-speed": (
         "wordalign_speed",
@@ -30,17 +34,24 @@ CASES = {
     "lexicon": ("lexicon_check", "the bundled lexicon against a public dictionary"),
     "compass-identity": ("compass_identity", "halves of one corpus as slices, beside figures of CADE"),
     "compass-speed": ("compass_speed", "words a second of word2vec beside gensim's (--gensim)"),
+    "bare-command": ("bare_command", "vocab-transfer --src roberta --tgt sw, all sources on 127.0.0.1"),
     "clone": ("fresh_clone", "make demo and make test on a fresh clone"),
 }
 
 
-# the argument of a case's `run` that is the path of an installed peer, and its flag
-PEERS = {
-    "wechsel": ("peer_python", "a Python that has the package wechsel installed"),
-    "wordalign-speed": ("fast_align", "the built program fast_align"),
-    "compass-speed": ("gensim", "a Python that has gensim 4"),
-    "self-learning": ("vecmap", "a checkout of VecMap"),
-    "rcsls": ("peer", "fastText's alignment/align.py"),
+# the arguments of a case's `run` that are paths of installed peers, and their flags
+PEERS: dict[str, dict[str, str]] = {
+    "wechsel": {"peer_python": "a Python that has the package wechsel installed"},
+    "methods-speed": {
+        "wechsel": "a Python that has the package wechsel",
+        "deepfocus": "a Python that has the package deepfocus",
+        "clp": "a Python that imports CLP-Transfer's clp.py",
+        "mergekit": "a Python that has mergekit's files and torch",
+    },
+    "wordalign-speed": {"fast_align": "the built program fast_align"},
+    "compass-speed": {"gensim": "a Python that has gensim 4"},
+    "self-learning": {"vecmap": "a checkout of VecMap"},
+    "rcsls": {"peer": "fastText's alignment/align.py"},
 }
 
 
@@ -50,9 +61,10 @@ def main() -> int:
     parser.add_argument(
         "case", nargs="*", default=[], help="; ".join(f"{k}: {v[1]}" for k, v in CASES.items())
     )
-    for case, (name, text) in PEERS.items():
-        flag = f"--{case}" if name == "peer" else f"--{name.replace('_', '-')}"
-        parser.add_argument(flag, dest=case, metavar="PATH", help=f"{text}, for {case}")
+    for case, peers in PEERS.items():
+        for name, text in peers.items():
+            flag = f"--{case}" if name == "peer" else f"--{name.replace('_', '-')}"
+            parser.add_argument(flag, dest=f"{case} {name}", metavar="PATH", help=f"{text}, for {case}")
     arguments = parser.parse_args()
     unknown = [case for case in arguments.case if case not in CASES]
     if unknown:
@@ -61,7 +73,7 @@ def main() -> int:
     for case in arguments.case or CASES:
         run: Callable[..., dict[str, Any]] = import_module(f"benchmarks.{CASES[case][0]}").run
         try:
-            result = run(**{PEERS[case][0]: getattr(arguments, case)}) if case in PEERS else run()
+            result = run(**{name: getattr(arguments, f"{case} {name}") for name in PEERS.get(case, {})})
         except ToolkitError as error:
             print(f"{case}: {error.message}", file=sys.stderr)
             failed = 1

@@ -37,7 +37,7 @@ _ROLES = {
     **{f"{role}_token": f"<{role}>" for role in ("pad", "unk", "mask")},
 }
 
-_COMMON = """
+COMMON = """
 import json, re, sys, threading, time
 stages, peak, start = {}, [0], time.perf_counter()
 def watch():
@@ -54,17 +54,17 @@ folder = sys.argv[1]
 import numpy as np
 from transformers import PreTrainedTokenizerFast
 """
-_LOAD = """
+LOAD = """
 src, tgt = (PreTrainedTokenizerFast.from_pretrained(f"{folder}/{side}") for side in ("src", "tgt"))
 E = np.load(f"{folder}/matrix.npy")
 stage("tokenizers and matrix")
 """
-_DONE = 'print(json.dumps({"stages_s": stages, "peak_anonymous_mib": round(peak[0] / 1024)}))'
+DONE = 'print(json.dumps({"stages_s": stages, "peak_anonymous_mib": round(peak[0] / 1024)}))'
 
-_PEER = f"""{_COMMON}
+_PEER = f"""{COMMON}
 import fasttext
 from wechsel import WECHSEL
-stage("imports"){_LOAD}
+stage("imports"){LOAD}
 models = [fasttext.load_model(f"{{folder}}/{{side}}.bin") for side in ("src", "tgt")]
 stage("open vectors")
 method = WECHSEL(*models, bilingual_dictionary=f"{{folder}}/lexicon.tsv")
@@ -77,16 +77,16 @@ near = np.full((len(tgt), 10), -1)
 for token, (tokens, weights, similarities) in info.sources.items():
     near[tgt.convert_tokens_to_ids(token)] = src.convert_tokens_to_ids(list(tokens))
 np.save(f"{{folder}}/peer_neighbours.npy", near)
-{_DONE}
+{DONE}
 """
-_OURS = f"""{_COMMON}
+_OURS = f"""{COMMON}
 from align.lexicon import read_lexicon
 from align.vectors import read_vectors
 from benchmarks.shared import shared
 from vocab.methods import normal
 from vocab.methods.wechsel import wechsel
 from vocab.tokens import Vocabulary
-stage("imports"){_LOAD}
+stage("imports"){LOAD}
 vectors = [read_vectors(f"{{folder}}/{{side}}.bin") for side in ("src", "tgt")]
 lexicon = read_lexicon(f"{{folder}}/lexicon.tsv")
 stage("open vectors")
@@ -96,7 +96,7 @@ stage("plan")
 matrix = plan.then(normal(src, tgt)).apply(E)
 stage("rows")
 np.save(f"{{folder}}/our_matrix.npy", matrix)
-{_DONE}
+{DONE}
 """
 
 
@@ -135,10 +135,10 @@ def run(
         with tempfile.TemporaryDirectory(prefix="wechsel-speed-") as made:
             return run(peer_python, dim=dim, n_buckets=n_buckets, epochs=epochs, folder=Path(made))
     settings = {"dim": dim, "n_buckets": n_buckets, "epochs": epochs}
-    _inputs(folder, settings)
-    first = _measure(sys.executable, _OURS, folder)
-    peer = _measure(peer_python, _PEER, folder)
-    ours = _measure(sys.executable, _OURS, folder)
+    make_inputs(folder, settings)
+    first = measure(sys.executable, _OURS, folder)
+    peer = measure(peer_python, _PEER, folder)
+    ours = measure(sys.executable, _OURS, folder)
     models_mib = sum((folder / f"{side}.bin").stat().st_size for side in ("src", "tgt")) / 2**20
     method = peer["stages_s"]["fit the map"] + peer["stages_s"]["rows"]
     return {
@@ -154,7 +154,7 @@ def run(
     }
 
 
-def _inputs(folder: Path, settings: dict[str, int]) -> None:
+def make_inputs(folder: Path, settings: dict[str, int]) -> None:
     """Tokenizers, models, lexicon and matrix in `folder`, unless they are there with the same settings."""
     done = folder / "settings.json"
     if done.is_file() and json.loads(done.read_text()) == settings:
@@ -196,7 +196,7 @@ def _inputs(folder: Path, settings: dict[str, int]) -> None:
     done.write_text(json.dumps(settings))
 
 
-def _measure(python: str, script: str, folder: Path) -> dict[str, Any]:
+def measure(python: str, script: str, folder: Path, *arguments: str) -> dict[str, Any]:
     """Run a script in a process of its own; its report, seconds, and peak resident memory."""
     if shutil.which(python) is None:
         raise UnavailableError("no such interpreter", got=python)
@@ -205,7 +205,7 @@ def _measure(python: str, script: str, folder: Path) -> dict[str, Any]:
     start = time.perf_counter()
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            [python, "-W", "ignore", "-c", script, str(folder)],
+            [python, "-W", "ignore", "-c", script, str(folder), *arguments],
             stdout=subprocess.PIPE,
             stderr=errors,
             env=env,

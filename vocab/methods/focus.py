@@ -167,7 +167,7 @@ def train_token_vectors(
     vocabulary = Vocabulary.of(tokenizer)
     try:
         return train_fasttext(
-            _token_lines(vocabulary, texts),
+            token_lines(vocabulary, texts),
             dim=dim,
             epochs=epochs,
             architecture="cbow",
@@ -183,7 +183,8 @@ def train_token_vectors(
         return None
 
 
-def _token_lines(vocabulary: Vocabulary, texts: Iterable[str]) -> Iterator[str]:
+def token_lines(vocabulary: Vocabulary, texts: Iterable[str]) -> Iterator[str]:
+    """Each line's tokens between spaces, as fastText reads them."""
     # a token with a blank inside would be trained as two words that are no tokens
     spelled = ["" if _SEPARATORS.search(token) else token for token in vocabulary.tokens]
     lines = iter(texts)
