@@ -88,6 +88,7 @@ def transfer(
         raise typer.Exit(2)
     _set_level(-1 if quiet else verbose)
     from vocab.estimate import estimate
+    from vocab.fetching import source_to_fetch
     from vocab.output import check_output
     from vocab.pipeline import execute, prepare
 
@@ -98,11 +99,12 @@ def transfer(
         check_output(folder, overwrite=overwrite)
 
     def agree(selection: Selection) -> None:
+        model = source_to_fetch(options)
         if not dry_run:
-            ask_first(_screen, selection, yes=yes)
+            ask_first(_screen, selection, yes=yes, model=model)
             return
-        show(_screen, selection)
-        if selection.to_fetch:  # an estimate would need what is not here
+        show(_screen, selection, model=model)
+        if selection.to_fetch or model is not None:  # an estimate would need what is not here
             _screen.note("nothing was fetched, nothing was written")
             if json_:
                 print_json({"out": str(folder), **selection_json(selection)})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from align.errors import UnavailableError
 from cli.screen import Screen, print_json
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         found = find(src, tgt, offline=offline or None)
         corpora = in_order([r for r in found if r.source == "opus"])
         ordered = [*corpora, *(r for r in found if r.source != "opus")]
+        if not ordered:
+            raise UnavailableError(f"nothing was found for {src.name}-{tgt.name}")
         if json_:
             print_json([as_json(r, default_cache()) for r in ordered])
         else:
@@ -124,13 +127,13 @@ def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     return fetch
 
 
-def ask_first(screen: Screen, selection: Selection, *, yes: bool) -> None:
+def ask_first(screen: Screen, selection: Selection, *, yes: bool, model: Resource | None = None) -> None:
     """Show what is to be fetched; when it is more than the limit, ask on a terminal and refuse elsewhere."""
     import sys
 
     from vocab.fetching import within_limit
 
-    show(screen, selection)
+    show(screen, selection, model=model)
     if yes or selection.fetch_mb <= selection.terms.max_mb:
         return
     if not (sys.stdin.isatty() and screen.console.is_terminal):
@@ -139,14 +142,15 @@ def ask_first(screen: Screen, selection: Selection, *, yes: bool) -> None:
     typer.confirm(f"Fetch {selection.fetch_mb:,.0f} MB?", abort=True, err=True)
 
 
-def show(screen: Screen, selection: Selection) -> None:
-    """The table of what would be used, and the total to fetch."""
+def show(screen: Screen, selection: Selection, *, model: Resource | None = None) -> None:
+    """The table of what would be used and the total to fetch; `model` is the source model if not here."""
     screen.stop()
     if screen.level < 0:
         return
     cache = selection.terms.cache
     quotas = {t.resource: t.max_pairs for t in selection.taken}
-    screen.lines(table([_row(r, cache, quotas[r]) for r in quotas]))
+    rows = [_row(r, cache, quotas[r]) for r in quotas]
+    screen.lines(table([*rows, _row(model, cache, None)] if model is not None else rows))
     to_fetch = selection.to_fetch
     if selection.choice is not None:
         left = len(selection.choice.left)
@@ -155,7 +159,11 @@ def show(screen: Screen, selection: Selection) -> None:
     if to_fetch:
         unknown = sum(r.size_bytes is None for r in to_fetch)
         also = f", and {unknown} of unknown size" if unknown else ""
-        screen.facts({"to fetch": f"{len(to_fetch)} files, {selection.fetch_mb:,.1f} MB{also}, to {cache}"})
+        size = _mb(round(selection.fetch_mb * 1e6))
+        and_model = "" if model is None else "; and the model, which --max-mb does not count"
+        screen.facts({"to fetch": f"{len(to_fetch)} files, {size} MB{also}, to {cache}{and_model}"})
+    elif model is not None:
+        screen.facts({"to fetch": "the model"})
     else:
         screen.facts({"to fetch": "nothing; all of it is on this machine"})
 

@@ -5,13 +5,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from align.errors import UnavailableError, UsageError
+from align.errors import ToolkitError, UnavailableError, UsageError
 from vocab.hub import ALIASES, DEMO
 from vocab.progress import Progress
+
+_HUB_TIMEOUT_S = 10.0
 
 if TYPE_CHECKING:
     from vocab.languages import Language
     from vocab.options import TransferOptions
+    from vocab.resources.resource import Resource
     from vocab.resources.selection import Selection, Terms
 
 
@@ -82,6 +85,44 @@ def survey(
     return join(parts) if parts else None
 
 
+def source_to_fetch(options: TransferOptions) -> Resource | None:
+    """The source model, if it is not in the hub's cache; to be shown only, as the hub's client fetches it.
+
+    Its size and licence are None and empty where the hub does not say them.
+    """
+    from huggingface_hub import HfApi
+    from huggingface_hub.utils import filter_repo_objects
+
+    from vocab.download import is_offline
+    from vocab.hub import MODEL_FILES, NOT_WANTED, resolve_model
+    from vocab.resources.addresses import address
+    from vocab.resources.resource import Resource
+
+    if options.offline or is_offline():
+        return None
+    asked, repo = options.revision, ALIASES.get(options.src.lower(), options.src)
+    try:
+        resolve_model(options.src, revision=asked, cache_dir=options.cache_dir, offline=True)
+        return None
+    except UnavailableError:
+        pass
+    except ToolkitError:
+        return None  # it will be said in its place
+    size, licence = None, ""
+    try:
+        api = HfApi(endpoint=address("hub").rstrip("/"))
+        info = api.model_info(repo, revision=asked, files_metadata=True, timeout=_HUB_TIMEOUT_S)
+        files = {file.rfilename: file.size for file in info.siblings or []}
+        wanted = filter_repo_objects(files, allow_patterns=MODEL_FILES, ignore_patterns=NOT_WANTED)
+        size = sum(files[name] or 0 for name in wanted) or None
+        licence = str(getattr(info.card_data, "license", None) or "")
+    except Exception:  # whatever is wrong with the model is said when it is fetched
+        pass
+    return Resource(
+        "model", "hub", repo, asked or "", None, "", None, size, address("hub") + repo, licence, Path()
+    )
+
+
 def within_limit(selection: Selection) -> None:
     """Refuse to fetch more than `max_mb`.
 
@@ -123,13 +164,16 @@ def do_without(error: UnavailableError, options: TransferOptions, src: Language,
     if options.named_tokenizer is not None:
         warnings.warn(f"{reason}; going on without text", stacklevel=2)
         return
+    what = f"there is no text in {tgt.name}: none was given, none comes with the package, and {reason}"
+    if error.hint is not None:  # another machine would find no more
+        raise UnavailableError(what, hint=error.hint) from error
     model, is_on_hub = options.src, not Path(options.src).exists()
     if is_on_hub:
         repo = ALIASES.get(options.src.lower(), options.src)
         model = repo.split("/")[-1]
         prepare = f"hf download {repo} --local-dir {model}` and `{prepare}"
     raise UnavailableError(
-        f"there is no text in {tgt.name}: none was given, none comes with the package, and {reason}",
+        what,
         hint=f"On a machine with a network run `{prepare}`, copy what is written, and here run "
         f"`vocab-transfer --src {'./' * is_on_hub}{model} --tgt {tgt.code}{from_lang} --resources kit`; "
         f"or pass text of your own with --parallel or --corpus",

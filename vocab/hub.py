@@ -55,9 +55,9 @@ ALIASES = {
 _INDEX = "model.safetensors.index.json"
 _TOKENIZER_FILES = ["*.json", "vocab.txt", "merges.txt", "*.model", "*.jinja", "README.md", "LICENSE*"]
 # Exact names: `*.safetensors` would also fetch second copies (`consolidated`, half-precision variants, onnx).
-_MODEL_FILES = [*_TOKENIZER_FILES, "model.safetensors", "model-*.safetensors", "[0-9]_*/model.safetensors"]
+MODEL_FILES = [*_TOKENIZER_FILES, "model.safetensors", "model-*.safetensors", "[0-9]_*/model.safetensors"]
 _CANNOT_WRITE = (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR)
-_NOT_WANTED = ["onnx/*", "openvino/*", "coreml/*", "original/*", "runs/*"]
+NOT_WANTED = ["onnx/*", "openvino/*", "coreml/*", "original/*", "runs/*"]
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def resolve_model(
     """
     found = _local(name_or_path, revision=revision)
     if found is None:
-        patterns = [*_MODEL_FILES, "*.py"] if trust_remote_code else _MODEL_FILES
+        patterns = [*MODEL_FILES, "*.py"] if trust_remote_code else MODEL_FILES
         found = _from_hub(
             str(name_or_path), patterns, revision=revision, cache_dir=cache_dir, offline=offline, weights=True
         )
@@ -244,7 +244,7 @@ def _from_hub(
             cache_dir=cache,
             endpoint=endpoint,
             allow_patterns=patterns,
-            ignore_patterns=_NOT_WANTED,
+            ignore_patterns=NOT_WANTED,
             local_files_only=cached_only,
         )
         if cached_only and not _is_enough(Path(path), weights=weights):

@@ -9,7 +9,7 @@ from typing import Literal
 
 from align.errors import UnavailableError
 
-Kind = Literal["parallel", "vectors", "text", "lexicon"]
+Kind = Literal["parallel", "vectors", "text", "lexicon", "model"]
 SEE_ARCHIVE = "see LICENSE in the archive"
 _PLAIN_NAME = re.compile(r"[^\W_][\w.+-]*")
 
@@ -20,7 +20,7 @@ class Resource:
 
     Attributes
     ----------
-    kind : {"parallel", "vectors", "text", "lexicon"}
+    kind : {"parallel", "vectors", "text", "lexicon", "model"}
     source : str
         ``opus``, ``fasttext``, ``hub``, ``bundled`` or ``folder``.
     name, version : str

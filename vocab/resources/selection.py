@@ -14,6 +14,9 @@ from vocab.resources.requests import AUTO, Request, parse
 from vocab.resources.resource import Resource
 
 NAMED = "named"
+_OWN_TEXT = (
+    "Pass text of your own with --parallel or --corpus, or a file of the hub with --fetch hf:ORG/NAME/PATH"
+)
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,7 @@ def select(
             what = f"--exclude leaves none of OPUS's {len(corpora)} corpora of {pair}"
         else:
             what = f"OPUS has no corpora of {pair}"
-        raise UnavailableError(what)
+        raise UnavailableError(what, hint=None if terms.offline else _OWN_TEXT)
     return Selection((*taken, *choice.taken), choice, terms, by_itself)
 
 
