@@ -89,12 +89,16 @@ class LowRank:
         found = np.flatnonzero(self.rows[where] == rows) if len(self.rows) else np.empty(0, np.int64)
         with threadpool_limits(1, user_api="blas"):
             left = self.left[where[found]].astype(np.float64)
-            weights[found[:, None], self.anchors] += left @ self.right.astype(np.float64).T
+            for block in _blocks(len(self.anchors)):
+                part = left @ self.right[block].astype(np.float64).T
+                weights[found[:, None], self.anchors[block]] += part
 
     def sums(self) -> NDArray[np.float64]:
         """Sum of each row's weights, shape (n_rows,)."""
+        total = self.right.sum(axis=0, dtype=np.float64)
         with threadpool_limits(1, user_api="blas"):
-            return self.left @ self.right.sum(axis=0, dtype=np.float64)
+            parts = [self.left[block].astype(np.float64) @ total for block in _blocks(len(self.rows))]
+        return np.concatenate(parts) if parts else np.empty(0)
 
     def scaled(self, share: NDArray[np.floating[Any]]) -> LowRank | None:
         """Row *i* of the plan times ``share[i]``, without the rows whose share is 0; None if all are."""

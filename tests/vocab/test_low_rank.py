@@ -14,7 +14,10 @@ from safetensors.numpy import load_file, save_file
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
+from tests.cli.conftest import save_source
+from tests.vocab.conftest import build_model, train
 from tests.vocab.random_plans import SUMS, WHOLE, identity, names, random_plan, same_plan
+from vocab import transfer
 from vocab.low_rank import LowRank
 from vocab.plan import Origin, TransferPlan
 
@@ -221,3 +224,34 @@ def test_ids_must_be_those_of_the_plan() -> None:
         part = LowRank(np.array(rows), ones, np.array(anchors), ones)
         with pytest.raises(InputError, match=message):
             replace(plan, low_rank=(part,))
+
+
+@pytest.mark.filterwarnings("ignore:the cosines of")
+def test_clp_from_end_to_end(tmp_path: Path) -> None:
+    """A model written from dense rows, and its plan read back and explained."""
+    source = save_source(tmp_path / "source", "llama-untied")
+    tokenizer = train("llama", 290)
+    donor = build_model("llama", tokenizer, seed=4)
+    donor.save_pretrained(tmp_path / "donor")
+    tokenizer.save_pretrained(tmp_path / "donor")
+    result = transfer(source, donor=str(tmp_path / "donor"), method="clp")
+    result.save(tmp_path / "out")
+    plan = TransferPlan.load(tmp_path / "out")
+    assert plan.dense.sum() > 30
+    assert plan.differing_rows(result.plan).size == 0
+    old, new = (load_file(folder / "model.safetensors") for folder in (source, tmp_path / "out"))
+    helper = donor.get_input_embeddings().weight.detach().numpy().astype(np.float64)
+    helper /= np.linalg.norm(helper, axis=1, keepdims=True)
+    rows, from_old = plan.whole_rows
+    shared = np.isin(plan.origins[rows], (Origin.COPIED, Origin.SPECIAL))
+    cosines = helper[plan.dense] @ helper[rows[shared]].T
+    weights = cosines / cosines.sum(axis=1, keepdims=True)
+    tolerance = 1e-5 * np.abs(weights).sum(axis=1).max()
+    for key in ("model.embed_tokens.weight", "lm_head.weight"):
+        want = weights @ old[key][from_old[shared]].astype(np.float64)
+        np.testing.assert_allclose(new[key][plan.dense], want, rtol=1e-4, atol=tolerance)
+    row = int(np.flatnonzero(plan.dense)[0])
+    explained = plan.explain(row, top=3)
+    assert explained.origin == "mixed"
+    heaviest = np.sort(np.abs(weights[0]))[::-1][:3]
+    np.testing.assert_allclose([abs(weight) for _, weight in explained.terms], heaviest, rtol=1e-4)
