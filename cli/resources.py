@@ -10,10 +10,13 @@ import typer
 
 from align.errors import UnavailableError
 from cli.screen import Screen, print_json
+from vocab.options import TransferOptions
 
 if TYPE_CHECKING:
     from vocab.resources.resource import Resource
     from vocab.resources.selection import Selection
+
+_DEFAULT = TransferOptions()
 
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
@@ -71,10 +74,14 @@ def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         what: Annotated[list[str], typer.Argument(help="As --fetch: opus:auto, opus:NAME, vectors:cc...")],
         to: Annotated[Path, typer.Option(help="Directory to fill, for --resources.")],
         src_lang: SrcLang = "en",
-        fetch_pairs: Annotated[int, typer.Option(help="Sentence pairs that opus:auto wants.")] = 300_000,
+        fetch_pairs: Annotated[
+            int, typer.Option(help="Sentence pairs that opus:auto wants.")
+        ] = _DEFAULT.fetch_pairs,
         prefer: Annotated[list[str], typer.Option(help="Corpora that opus:auto takes first.")] = [],  # noqa: B006
         exclude: Annotated[list[str], typer.Option(help="Corpora that it does not take.")] = [],  # noqa: B006
-        max_mb: Annotated[int, typer.Option(help="Megabytes that are fetched without a question.")] = 500,
+        max_mb: Annotated[
+            int, typer.Option(help="Megabytes that are fetched without a question.")
+        ] = _DEFAULT.max_mb,
         yes: Yes = False,
         dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch nothing.")] = False,
         json_: Json = False,
@@ -91,7 +98,6 @@ def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         """
         from vocab.fetching import terms_of
         from vocab.languages import language as find_language
-        from vocab.options import TransferOptions
         from vocab.resources.kit import write_kit
         from vocab.resources.selection import select
 

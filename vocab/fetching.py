@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -134,7 +135,7 @@ def within_limit(selection: Selection) -> None:
         raise UsageError(
             f"{selection.fetch_mb:,.0f} MB would be fetched",
             wanted=f"at most --max-mb {selection.terms.max_mb:,.0f}",
-            hint=f"Pass --yes or --max-mb {selection.fetch_mb:.0f}, or choose with --fetch and --exclude",
+            hint=f"Pass --yes or --max-mb {math.ceil(selection.fetch_mb)}; or choose, with --fetch and --exclude",
         )
 
 

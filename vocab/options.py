@@ -102,8 +102,8 @@ class TransferOptions:
 
     fetch: tuple[str, ...] = _option(
         (),
-        "What to fetch: opus:auto, opus:NAME[@VERSION], vectors:cc (gigabytes), vectors:cc.vec, "
-        "hf:ORG/NAME/PATH[@REVISION], or none; repeatable. By default opus:auto where no text is given.",
+        "What to fetch: opus:auto, opus:NAME or NAME@VERSION, vectors:cc (gigabytes) or vectors:cc.vec, "
+        "hf:ORG/NAME/PATH or PATH@REVISION, none; repeatable. By default opus:auto where no text is given.",
         group="Resources",
     )
     resources: Path | None = _option(
