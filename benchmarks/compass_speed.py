@@ -2,8 +2,8 @@
 
 Text: English novels, lower-cased and divided into words, a paragraph a line; both read the same file of
 words divided by blanks. gensim (``--gensim``: a Python that has it) trains from that file (``corpus_file``)
-and from lists in memory, whichever is faster counts. Times are of training alone, after the vocabulary; the best of
-the repetitions. Then four sizes of the text for ours, as whole processes.
+and from lists in memory; the faster counts. Times are of training alone, after the vocabulary, and the best
+of the repetitions. Then four sizes of the text for ours, as whole processes.
 """
 
 from __future__ import annotations

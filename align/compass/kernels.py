@@ -8,12 +8,15 @@ import numba as nb
 import numpy as np
 from numpy.typing import NDArray
 
-from align.compass.row_code import add_row, dot_rows, exchange_rows, set_row
+from align.compass.row_code import LANES, add_row, dot_rows, exchange_rows, set_row
+from align.neighbors.vector_code import prefetch
 
 SENTENCE_END = -1
 MAX_LOGIT = 6.0
+MAX_STEP = 2.0  # one answer moves its own logit by no more than this times its error
 N_SIGMOIDS = 1000
 _LOSS_EVERY = 32  # of how many target words one is looked at for the loss
+_AHEAD = 2  # predictions of which the next is prepared, its rows asked for, before one is learned
 _WEYL = np.uint64(0x9E3779B97F4A7C15)
 _MIX_1, _MIX_2 = np.uint64(0xBF58476D1CE4E5B9), np.uint64(0x94D049BB133111EB)
 _S27, _S30, _S31, _S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
@@ -94,18 +97,21 @@ def train_span(
         Sum over the predictions that were looked at.
     n_looked : int
     """
-    n_steps = vectors.shape[1] // 16
+    n_steps = vectors.shape[1] // LANES
     pitch = 4 * vectors.shape[1]
     in_base, out_base = vectors.ctypes.data, output.ctypes.data
-    hidden = scratch.ctypes.data
-    step = hidden + pitch
-    sentence = np.empty(end - begin, np.int32)
-    targets = np.empty(n_negatives + 1, np.int64)
-    inputs = np.empty(max(256, 2 * window), np.int64)
-    n_words = np.uint64(alias.shape[0])
     plain = row_starts.size == 0
+    most_rows = 1
+    for word in range(row_starts.size - 1):
+        most_rows = max(most_rows, row_starts[word + 1] - row_starts[word])
+    room, n_drawn = 2 * window * most_rows, n_negatives + 1
+    inputs, targets = np.empty(_AHEAD * room, np.int64), np.empty(_AHEAD * n_drawn, np.int64)
+    n_inputs, n_targets = np.zeros(_AHEAD, np.int64), np.zeros(_AHEAD, np.int64)
+    rates = np.zeros(_AHEAD, np.float32)
+    sentence = np.empty(end - begin, np.int32)
+    n_words = np.uint64(alias.shape[0])
     fall = (last_rate - first_rate) / max(end - begin, 1)
-    loss, n_looked, n_seen = 0.0, 0, 0
+    loss, n_looked, n_made = 0.0, 0, 0
     at = begin
     while at < end:
         state = mix(seed + np.uint64(at) * _WEYL)
@@ -123,68 +129,70 @@ def train_span(
             state += _WEYL
             reach = window - int(np.int64(((mix(state) >> _S32) * np.uint64(window)) >> _S32))
             left, right = max(i - reach, 0), min(i + reach + 1, length)
-            n_inputs = 0
-            center = sentence[i]
+            if plain and i + window + _AHEAD < length:
+                fetch(in_base + pitch * np.int64(sentence[i + window + _AHEAD]), n_steps)
+            slot = n_made % _AHEAD
+            n = 0
             for j in range(left, right):
                 if j == i:
                     continue
                 if plain:
-                    inputs[n_inputs] = in_base + pitch * np.int64(sentence[j])
-                    n_inputs += 1
+                    inputs[slot * room + n] = in_base + pitch * np.int64(sentence[j])
+                    n += 1
                 else:
-                    first, stop = row_starts[sentence[j]], row_starts[sentence[j] + 1]
-                    if n_inputs + stop - first > inputs.size:
-                        longer = np.empty(2 * inputs.size + stop - first, np.int64)
-                        longer[:n_inputs] = inputs[:n_inputs]
-                        inputs = longer
-                    for k in range(first, stop):
-                        inputs[n_inputs] = in_base + pitch * np.int64(rows[k])
-                        n_inputs += 1
-                if not skipgram:
+                    for k in range(row_starts[sentence[j]], row_starts[sentence[j] + 1]):
+                        inputs[slot * room + n] = in_base + pitch * np.int64(rows[k])
+                        n += 1
+                if not skipgram and j + 1 < right and not (j + 1 == i and i + 1 == right):
                     continue
-                n_seen += 1
-                looked = n_seen % _LOSS_EVERY == 0
-                n_targets, state = draw(targets, center, n_negatives, n_words, alias, out_base, pitch, state)
-                loss += learn(
-                    inputs,
-                    n_inputs,
-                    targets,
-                    n_targets,
-                    hidden,
-                    step,
-                    n_steps,
-                    sigmoids,
-                    rate,
-                    learn_output,
-                    looked,
+                # the prediction is complete; one that was made before is learned now
+                n_inputs[slot], rates[slot] = n, rate
+                n_targets[slot], state = draw(
+                    targets, slot * n_drawn, sentence[i], n_negatives, n_words, alias, out_base, pitch, state
                 )
-                n_looked += looked
-                n_inputs = 0
-            if skipgram or n_inputs == 0:
-                continue
-            n_seen += 1
-            looked = n_seen % _LOSS_EVERY == 0
-            n_targets, state = draw(targets, center, n_negatives, n_words, alias, out_base, pitch, state)
-            loss += learn(
-                inputs,
-                n_inputs,
-                targets,
-                n_targets,
-                hidden,
-                step,
-                n_steps,
-                sigmoids,
-                rate,
-                learn_output,
-                looked,
-            )
-            n_looked += looked
+                for k in range(n_targets[slot]):
+                    fetch(targets[slot * n_drawn + k], n_steps)
+                n_made += 1
+                slot, n = n_made % _AHEAD, 0
+                if n_made >= _AHEAD:
+                    looked = n_made % _LOSS_EVERY == 0
+                    n_looked += looked
+                    loss += learn(
+                        inputs[slot * room : slot * room + n_inputs[slot]],
+                        targets[slot * n_drawn : slot * n_drawn + n_targets[slot]],
+                        scratch,
+                        n_steps,
+                        sigmoids,
+                        rates[slot],
+                        learn_output,
+                        looked,
+                    )
+    for late in range(max(n_made - _AHEAD + 1, 0), n_made):
+        slot = late % _AHEAD
+        learn(
+            inputs[slot * room : slot * room + n_inputs[slot]],
+            targets[slot * n_drawn : slot * n_drawn + n_targets[slot]],
+            scratch,
+            n_steps,
+            sigmoids,
+            rates[slot],
+            learn_output,
+            False,
+        )
     return loss, n_looked
+
+
+@nb.njit(cache=True, nogil=True)
+def fetch(address: int, n_steps: int) -> None:
+    """Ask for a row before it is needed."""
+    for step in range(n_steps):
+        prefetch(address + 4 * LANES * step)
 
 
 @nb.njit(cache=True, nogil=True)
 def draw(
     targets: NDArray[np.int64],
+    first: int,
     word: int,
     n_negatives: int,
     n_words: np.uint64,
@@ -194,14 +202,14 @@ def draw(
     state: np.uint64,
 ) -> tuple[int, np.uint64]:
     """Addresses of the output rows of the word and of its negatives; draws of the word itself go."""
-    targets[0] = base + pitch * np.int64(word)
+    targets[first] = base + pitch * np.int64(word)
     n = 1
     for _ in range(n_negatives):
         state += _WEYL
         bits = mix(state)
         cell = np.int64(((bits >> _S32) * n_words) >> _S32)
         drawn = cell if (bits & _LOW) < np.uint64(alias[cell, 0]) else np.int64(alias[cell, 1])
-        targets[n] = base + pitch * drawn
+        targets[first + n] = base + pitch * drawn
         n += drawn != word
     return n, state
 
@@ -209,11 +217,8 @@ def draw(
 @nb.njit(cache=True, nogil=True)
 def learn(
     inputs: NDArray[np.int64],
-    n_inputs: int,
     targets: NDArray[np.int64],
-    n_targets: int,
-    hidden: int,
-    step: int,
+    scratch: NDArray[np.float32],
     n_steps: int,
     sigmoids: NDArray[np.float32],
     rate: np.float32,
@@ -222,6 +227,9 @@ def learn(
 ) -> float:
     """One prediction: the mean of the input rows against the first target and the others, which are false."""
     zero, one = np.float32(0.0), np.float32(1.0)
+    n_inputs, n_targets = inputs.size, targets.size
+    hidden = scratch.ctypes.data
+    step = hidden + 4 * LANES * n_steps
     if n_inputs == 1:
         hidden = inputs[0]
     else:
@@ -230,10 +238,12 @@ def learn(
         for k in range(1, n_inputs):
             add_row(mean, inputs[k], hidden, n_steps)
     set_row(zero, hidden, step, n_steps)
+    most = np.float32(MAX_STEP)
+    own = dot_rows(hidden, hidden, n_steps)[0] if learn_output else zero
     loss = 0.0
     for k in range(n_targets):
         target = targets[k]
-        logit = dot_rows(hidden, target, n_steps)
+        logit, square = dot_rows(hidden, target, n_steps)
         label = one if k == 0 else zero
         if logit >= np.float32(MAX_LOGIT):
             chance = one
@@ -245,7 +255,8 @@ def learn(
             chance = zero
         if looked:
             loss += math.log1p(math.exp(-abs(logit))) + max(logit, zero) - label * logit
-        factor = (label - chance) * rate
+        square += own
+        factor = (label - chance) * (rate if rate * square <= most else most / square)
         if learn_output:
             exchange_rows(factor, hidden, target, step, n_steps)
         else:

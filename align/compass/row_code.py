@@ -60,17 +60,21 @@ def _total(builder: Any, vector: Any) -> Any:
 
 
 def _dot_rows(typing_context: Any, x: Any, y: Any, n_steps: Any) -> Any:
-    """Inner product of ``LANES * n_steps`` float32 at two addresses."""
+    """Inner product of ``LANES * n_steps`` float32 at two addresses, and that of the second with itself."""
+    pair = types.UniTuple(types.float32, 2)
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         x, y, n_steps = arguments
         total = cgutils.alloca_once_value(builder, _zero())
+        square = cgutils.alloca_once_value(builder, _zero())
         with cgutils.for_range(builder, n_steps) as loop:
             left, right = _load(builder, x, loop.index), _load(builder, y, loop.index)
             builder.store(_fused(builder, left, right, builder.load(total)), total)
-        return _total(builder, builder.load(total))
+            builder.store(_fused(builder, right, right, builder.load(square)), square)
+        sums = [_total(builder, builder.load(place)) for place in (total, square)]
+        return context.make_tuple(builder, pair, sums)
 
-    return types.float32(types.int64, types.int64, types.int64), generate
+    return pair(types.int64, types.int64, types.int64), generate
 
 
 def _add_row(typing_context: Any, factor: Any, x: Any, y: Any, n_steps: Any) -> Any:

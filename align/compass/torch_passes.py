@@ -1,8 +1,9 @@
 """The passes of :mod:`align.compass.passes` on a torch device: many predictions at a time.
 
 Predictions, draws and gradients are those of the compiled kernels; but the words of a batch are predicted
-from matrices as they were before it, and what several add to one row is added up. The order of additions on
-a GPU is not fixed, so that bytes differ from run to run there.
+from matrices as they were before it, and what several add to one row is added up, as if there were
+``MOST_ADDED`` of them where there are more: without this, steps that one after another would have become
+smaller run away. The order of additions on a GPU is not fixed, so that bytes differ from run to run there.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from align.compass.kernels import MAX_LOGIT, SENTENCE_END
+from align.compass.kernels import MAX_LOGIT, MAX_STEP, SENTENCE_END
 from align.compass.options import Word2VecOptions
 from align.compass.passes import Job, Tables, plan_jobs
 from align.errors import UnavailableError, UsageError
 
-BATCH = 512  # words that are predicted at a time
+# predictions at a time, at least and at most: one for 16 words of the vocabulary
+BATCH = (32, 4096)
+MOST_ADDED = 8.0
 
 
 def run_torch_passes(
@@ -76,6 +79,7 @@ class _Trainer:
         self.rows = torch.tensor(tables.rows.astype(np.int64), device=device)
         self.options, self.learn_output, self.device = options, learn_output, device
         self.draws = torch.Generator(device)
+        self.batch = min(max(len(output) // 16, BATCH[0]), BATCH[1])
 
     def train(self, tokens: NDArray[np.int32], job: Job) -> list[tuple[Tensor, int]]:
         """Train on the sentences of one job; loss and predictions of each batch."""
@@ -87,27 +91,31 @@ class _Trainer:
         kept = inside & (self._uniform(len(words)) < self.keep[words.clamp(min=0)])
         place, sentence, words = torch.nonzero(kept)[:, 0], sentence[kept], words[kept]
         n = len(words)
+        if n == 0:
+            return []
         reach = window - torch.floor(self._uniform(n) * window).long()
         offset = torch.cat([torch.arange(-window, 0), torch.arange(1, window + 1)]).to(self.device)
         at = torch.arange(n, device=self.device)[:, None] + offset
         seen = (at >= 0) & (at < n) & (offset.abs() <= reach[:, None])
-        at = at.clamp(0, max(n - 1, 0))
-        if n:
-            seen &= sentence[at] == sentence[:, None]
-        rates = job.first_rate + (job.last_rate - job.first_rate) * place / len(tokens)
+        at = at.clamp(0, n - 1)
+        seen &= sentence[at] == sentence[:, None]
+        rates = (job.first_rate + (job.last_rate - job.first_rate) * place / len(tokens)).float()
+        centre, column = torch.nonzero(seen, as_tuple=True)
+        context = words[at[centre, column]]
+        if self.options.architecture == "skipgram":
+            example = torch.arange(len(centre), device=self.device)
+        else:
+            predicted = seen.any(1)
+            example = (torch.cumsum(predicted, 0) - 1)[centre]
+            centre = torch.nonzero(predicted)[:, 0]
+        batch = self.batch
+        firsts = torch.arange(0, len(centre) + batch, batch, device=self.device)
+        bounds = torch.searchsorted(example, firsts).tolist()
         out = []
-        for start in range(0, n, BATCH):
-            part = slice(start, min(start + BATCH, n))
-            centre, column = torch.nonzero(seen[part], as_tuple=True)
-            context = words[at[part][centre, column]]
-            if self.options.architecture == "skipgram":
-                targets, rate = words[part][centre], rates[part][centre]
-                example = torch.arange(len(centre), device=self.device)
-            else:
-                busy, example = torch.unique(centre, return_inverse=True)
-                targets, rate = words[part][busy], rates[part][busy]
-            if len(targets):
-                out.append((self._learn(context, example, targets, rate.float()), len(targets)))
+        for start, first, stop in zip(range(0, len(centre), batch), bounds, bounds[1:], strict=False):
+            part = centre[start : start + batch]
+            loss = self._learn(context[first:stop], example[first:stop] - start, words[part], rates[part])
+            out.append((loss, len(part)))
         return out
 
     def _learn(self, context: Tensor, example: Tensor, words: Tensor, rate: Tensor) -> Tensor:
@@ -131,12 +139,16 @@ class _Trainer:
         counted[:, 0] = True
         chance = torch.sigmoid(logits)
         chance = torch.where(logits >= MAX_LOGIT, 1.0, torch.where(logits <= -MAX_LOGIT, 0.0, chance))
-        factor = (label - chance) * rate[:, None] * counted
+        square = (vectors**2).sum(2)
+        if self.learn_output:
+            square = square + (hidden**2).sum(1)[:, None]
+        rates = torch.minimum(rate[:, None], MAX_STEP / square.clamp(min=1e-30))
+        factor = (label - chance) * rates * counted
         step = torch.einsum("nk,nkd->nd", factor, vectors)
         if self.learn_output:
-            change = factor[:, :, None] * hidden[:, None, :]
-            self.output.index_add_(0, targets.reshape(-1), change.reshape(-1, dim))
-        self.inputs.index_add_(0, rows, step[example])
+            change = (factor[:, :, None] * hidden[:, None, :]).reshape(-1, dim)
+            _add(self.output, targets.reshape(-1), change)
+        _add(self.inputs, rows, step[example])
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, label, reduction="none")
         return (loss * counted).sum().double()
 
@@ -147,6 +159,11 @@ class _Trainer:
 
     def _uniform(self, shape: int | tuple[int, int]) -> Tensor:
         return torch.rand(shape, generator=self.draws, device=self.device, dtype=torch.float64)
+
+
+def _add(matrix: Tensor, rows: Tensor, change: Tensor) -> None:
+    n_added = matrix.new_zeros(len(matrix)).index_add_(0, rows, matrix.new_ones(len(rows)))
+    matrix.index_add_(0, rows, change * (MOST_ADDED / n_added[rows]).clamp(max=1)[:, None])
 
 
 def _device(name: str) -> torch.device:

@@ -95,7 +95,9 @@ def train_word2vec(
     negatives equal to the word are left out, not drawn again; beyond a logit of 6 the logistic function is 0
     or 1 (word2vec.c; gensim leaves such a prediction out, so that a wrong one is never mended); sentences
     have no largest length; of n-grams, the mean with the word is taken and the gradient goes to each whole
-    (fastText). Parts of the text are visited in an order drawn anew for each pass.
+    (fastText). Parts of the text are visited in an order drawn anew for each pass. Where none of them has a
+    bound, a step is shortened so that it moves the logit it is for by twice the error of the answer at most;
+    without this, rows that have grown long grow without end at high learning rates.
 
     References
     ----------
