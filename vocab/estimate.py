@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from vocab.checkpoint import open_checkpoint
+from vocab.options import TransferOptions
 
 if TYPE_CHECKING:
     from vocab.pipeline import Prepared
@@ -31,9 +32,7 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
         "text_lines": len(materials.text),
         "text_words": n_words,
         "sentence_pairs": 0 if materials.parallel is None else len(materials.parallel),
-        "vocabulary": prepared.options.vocab_size
-        or prepared.options.named_tokenizer
-        or "chosen from the text",
+        "vocabulary": _vocabulary(prepared.options, has_text=bool(materials.text)),
         "output_mb": round(weights / 1e6),
     }
     seconds = 5.0 + n_words / 1e6 * _TRAIN_S_PER_MWORD
@@ -46,3 +45,11 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
         seconds += cells / 1e6 * _ALIGN_S_PER_MCELL
         memory += cells * _ALIGN_BYTES_PER_CELL / 1e6
     return figures | {"about_seconds": round(seconds), "about_memory_mb": round(memory)}
+
+
+def _vocabulary(options: TransferOptions, *, has_text: bool) -> int | str:
+    """Size of the new vocabulary, or where it comes from."""
+    if options.add_tokens is not None:
+        return f"{options.add_tokens} tokens more"
+    chosen = "chosen from the text" if has_text else "chosen by script"
+    return options.vocab_size or options.named_tokenizer or chosen

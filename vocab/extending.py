@@ -264,10 +264,9 @@ def _more_bpe(
 ) -> tuple[list[str], dict[str, Any]]:
     fresh: list[str] = []
     if algorithm_of(spec) == "bpe":  # a byte-level alphabet is complete
-        fresh = _new_characters(words, ids, _MIN_COUNT, "")
-    fresh, rarer = fresh[: -(-limit // 2)], fresh[-(-limit // 2) :]
+        fresh = _new_characters(words, ids, _MIN_COUNT, "")[:limit]
     pairs = _merged(spec, ids, words, fresh, limit - len(fresh), min_count)
-    candidates = [*fresh, *(left + right for left, right in pairs), *rarer]
+    candidates = [*fresh, *(left + right for left, right in pairs)]
     tokens = candidates[: _kept_size(max(ids.values()) + 1, len(candidates), limit, is_auto)]
     pairs = pairs[: max(len(tokens) - len(fresh), 0)]
     merges = [*spec["model"]["merges"], *map(list, pairs)]
@@ -284,11 +283,10 @@ def _more_wordpiece(
 ) -> tuple[list[str], dict[str, Any]]:
     prefix = spec["model"]["continuing_subword_prefix"]
     n_old = max(ids.values()) + 1
-    fresh = _new_characters(words, ids, _MIN_COUNT, prefix)
-    fresh, rarer = fresh[: -(-limit // 2)], fresh[-(-limit // 2) :]
+    fresh = _new_characters(words, ids, _MIN_COUNT, prefix)[:limit]
     # merges that only lead to others are never matched, so that more are needed than asked for
     pairs = _merged(spec, ids, words, fresh, 8 * limit, min_count)
-    candidates = [*fresh, *(left + right[len(prefix) :] for left, right in pairs), *rarer]
+    candidates = [*fresh, *(left + right[len(prefix) :] for left, right in pairs)]
     spelled = list(words)
 
     def settled(tokens: list[str], others: Sequence[str], size: int) -> list[str]:
