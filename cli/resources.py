@@ -13,7 +13,7 @@ from cli.screen import Screen, print_json
 from vocab.options import TransferOptions
 
 if TYPE_CHECKING:
-    from vocab.resources.resource import Resource
+    from vocab.resources.description import Resource
     from vocab.resources.selection import Selection
 
 _DEFAULT = TransferOptions()

@@ -19,7 +19,7 @@ from vocab.progress import Decisions, Progress
 from vocab.resources import fetch, opus
 from vocab.resources.arrival import Arrived, arrival_sieve, receive
 from vocab.resources.choice import Taken
-from vocab.resources.resource import Resource
+from vocab.resources.description import Resource
 from vocab.resources.selection import Selection
 from vocab.text import ParallelText, read_lines
 

@@ -15,7 +15,7 @@ _HUB_TIMEOUT_S = 10.0
 if TYPE_CHECKING:
     from vocab.languages import Language
     from vocab.options import TransferOptions
-    from vocab.resources.resource import Resource
+    from vocab.resources.description import Resource
     from vocab.resources.selection import Selection, Terms
 
 
@@ -97,7 +97,7 @@ def source_to_fetch(options: TransferOptions) -> Resource | None:
     from vocab.download import is_offline
     from vocab.hub import MODEL_FILES, NOT_WANTED, resolve_model
     from vocab.resources.addresses import address
-    from vocab.resources.resource import Resource
+    from vocab.resources.description import Resource
 
     if options.offline or is_offline():
         return None
@@ -135,7 +135,7 @@ def within_limit(selection: Selection) -> None:
         raise UsageError(
             f"{selection.fetch_mb:,.0f} MB would be fetched",
             wanted=f"at most --max-mb {selection.terms.max_mb:,.0f}",
-            hint=f"Pass --yes or --max-mb {math.ceil(selection.fetch_mb)}; or choose, with --fetch and --exclude",
+            hint=f"Pass --yes or --max-mb {math.ceil(selection.fetch_mb)}, or choose by --fetch, --exclude",
         )
 
 

@@ -58,7 +58,8 @@ def test_one_command(
     assert run.stdout == ""
     for said in (
         "swh, Swahili (individual language), is taken for it",
-        "GlobalVoices v2018q4  parallel  en-sw",
+        "\nFacebookAI/roberta-base  model ",
+        "\nGlobalVoices v2018q4     parallel  en-sw ",
         "in this order: translated, other, subtitles",
         "to fetch: 4 files",
         "opus:auto: 4 of 5 corpora",

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from vocab.resources.choice import Choice, choose, expected_pairs, in_order
 from vocab.resources.corpora import GROUPS, group_of
-from vocab.resources.resource import Resource
+from vocab.resources.description import Resource
 
 
 def _corpus(name: str, n_pairs: int | None, size_mb: float = 1.0, tgt: str = "sw") -> Resource:

@@ -17,14 +17,14 @@ from align.errors import InputError, UnavailableError
 if TYPE_CHECKING:
     from vocab.cache import Progress
     from vocab.languages import Language
-    from vocab.resources.resource import Resource
+    from vocab.resources.description import Resource
 
 __all__ = ["Resource", "fasttext_vectors", "fetch", "fetch_fasttext_vectors", "find"]
 
 
 def __getattr__(name: str) -> type:
     if name == "Resource":  # the options are read before anything that this needs
-        from vocab.resources.resource import Resource
+        from vocab.resources.description import Resource
 
         return Resource
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

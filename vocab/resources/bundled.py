@@ -6,7 +6,7 @@ from pathlib import Path
 
 from align import lexicons  # type: ignore[attr-defined]  # installed from data/lexicons
 from vocab.languages import Language
-from vocab.resources.resource import Kind, Resource
+from vocab.resources.description import Kind, Resource
 
 _LICENCE = "Apache-2.0"
 

@@ -8,7 +8,7 @@ from fnmatch import fnmatchcase
 from typing import Any
 
 from vocab.resources.corpora import GROUPS, group_of
-from vocab.resources.resource import Resource
+from vocab.resources.description import Resource
 
 _BYTES_PER_PAIR = 100  # of a Moses archive; for corpora whose pairs nobody counted
 MB = 1_000_000

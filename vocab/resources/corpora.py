@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from vocab.resources.resource import SEE_ARCHIVE
+from vocab.resources.description import SEE_ARCHIVE
 
 
 @dataclass(frozen=True)

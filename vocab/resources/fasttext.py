@@ -8,7 +8,7 @@ from pathlib import Path
 from align.errors import InputError, UnavailableError
 from vocab.languages import Language
 from vocab.resources.addresses import address
-from vocab.resources.resource import Resource
+from vocab.resources.description import Resource
 from vocab.web import probe
 
 # fastText trained one model of both written forms of Norwegian under `no`, and one of Nynorsk.

@@ -19,7 +19,7 @@ from align import __version__
 from align.errors import InputError
 from vocab.languages import Language
 from vocab.resources.choice import Taken
-from vocab.resources.resource import Kind, Resource
+from vocab.resources.description import Kind, Resource
 
 MANIFEST = "resources.json"
 SCHEMA = 1

@@ -8,8 +8,8 @@ from align.errors import InputError, UnavailableError, UsageError
 from vocab.hub import hub_cache
 from vocab.languages import Language
 from vocab.resources.addresses import address
+from vocab.resources.description import Kind, Resource
 from vocab.resources.requests import Request
-from vocab.resources.resource import Kind, Resource
 
 _VECTORS = (".bin", ".vec", ".safetensors", ".npz")
 

@@ -13,8 +13,8 @@ from vocab.languages import Language
 from vocab.progress import Progress
 from vocab.resources import fetch
 from vocab.resources.choice import Taken
+from vocab.resources.description import Resource
 from vocab.resources.folder import describe
-from vocab.resources.resource import Resource
 from vocab.resources.selection import Selection
 
 

@@ -20,7 +20,7 @@ from vocab.languages import Language
 from vocab.resources.addresses import address, mirrored
 from vocab.resources.answers import ask
 from vocab.resources.corpora import licence_note
-from vocab.resources.resource import Resource, plain_name
+from vocab.resources.description import Resource, plain_name
 
 # Three-letter codes under which corpora lie although the language has one of two letters.
 _LONG = """

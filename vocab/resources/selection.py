@@ -10,8 +10,8 @@ from align.errors import UnavailableError, UsageError
 from vocab.languages import Language
 from vocab.resources import fasttext, folder, hub_files, opus
 from vocab.resources.choice import MB, Choice, Taken, choose, expected_pairs
+from vocab.resources.description import Resource
 from vocab.resources.requests import AUTO, Request, parse
-from vocab.resources.resource import Resource
 
 NAMED = "named"
 _OWN_TEXT = (
