@@ -16,9 +16,17 @@ from numpy.typing import NDArray
 from align.errors import InputError, OutputError, UsageError
 from align.scripts import COMMON, script_of, word_script
 from vocab.merge_parts import merge_parts
-from vocab.tokenizer_pipeline import Algorithm, bare, build, editable_spec, source_spec, unknown_token
+from vocab.tokenizer_pipeline import (
+    Algorithm,
+    bare,
+    build,
+    editable_spec,
+    scratch,
+    source_spec,
+    unknown_token,
+)
 from vocab.tokens import BYTE_TO_CHAR, Vocabulary, backend
-from vocab.training_words import count_chunks, count_words, training_pipeline
+from vocab.training_words import count_chunks, count_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -308,7 +316,7 @@ def _compare(
     """Words of the text; those that lost a token; those that lost none and are cut otherwise."""
     if not texts:
         return 0, 0, 0
-    words = count_words(training_pipeline(spec, vocabulary.ids), count_chunks(texts))
+    words = count_words(scratch(spec), count_chunks(texts))
     before, after = bare(spec, spec["model"]), bare(spec, source_spec(trimmed)["model"])
     is_kept = np.zeros(len(vocabulary), bool)
     is_kept[kept] = True
