@@ -6,6 +6,7 @@ import os
 import tempfile
 from array import array
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -104,28 +105,28 @@ def number_slices(
     words_of = splitter(tokenize)
     numbers = _Numbers()
     streams: dict[str, _Stream] = {}
-    if isinstance(texts, Mapping):
-        for name in texts:
-            streams[str(name)] = _Stream()
-        texts = _lines_of(texts)
-    held = 0
-    for name, line in texts:
-        stream = streams.get(name)
-        if stream is None:
-            stream = streams[name] = _Stream()
-        words = words_of(line.lower() if lower else line)
-        if not words:
-            continue
-        stream.ids.extend(map(numbers.__getitem__, words))
-        stream.ids.append(SENTENCE_END)
-        held += 4 * len(words) + 4
-        if held > memory_bytes:
-            for other in streams.values():
-                other.flush()
-            held = 0
-    if len(streams) < 2:
-        raise UsageError("slices are compared", got=f"{len(streams)} slice", wanted="two or more")
-    raw = {name: stream.finish() for name, stream in streams.items()}
+    with ExitStack() as files:
+        if isinstance(texts, Mapping):
+            streams = {str(name): _Stream(files) for name in texts}
+            texts = _lines_of(texts)
+        held = 0
+        for name, line in texts:
+            stream = streams.get(name)
+            if stream is None:
+                stream = streams[name] = _Stream(files)
+            words = words_of(line.lower() if lower else line)
+            if not words:
+                continue
+            stream.ids.extend(map(numbers.__getitem__, words))
+            stream.ids.append(SENTENCE_END)
+            held += 4 * len(words) + 4
+            if held > memory_bytes:
+                for other in streams.values():
+                    other.flush()
+                held = 0
+        if len(streams) < 2:
+            raise UsageError("slices are compared", got=f"{len(streams)} slice", wanted="two or more")
+        raw = {name: stream.finish() for name, stream in streams.items()}
     for name, ids in raw.items():
         if not len(ids):
             raise InputError("a slice without words", where=name, hint="Leave it out, or make slices longer")
@@ -262,14 +263,14 @@ class _Numbers(dict[str, int]):
 class _Stream:
     """Ids of one slice: in memory, then in a file without a name."""
 
-    def __init__(self) -> None:
-        self.ids = array("i")
+    def __init__(self, files: ExitStack) -> None:
+        self.ids, self.files = array("i"), files
         self.file: BinaryIO | None = None
 
     def flush(self) -> None:
         if self.file is None:
-            # open for as long as the stream is
-            self.file = cast(BinaryIO, tempfile.TemporaryFile(prefix="vocab-transfer-"))  # noqa: SIM115
+            file = self.files.enter_context(tempfile.TemporaryFile(prefix="vocab-transfer-"))  # noqa: SIM115
+            self.file = cast(BinaryIO, file)
         self.ids.tofile(self.file)
         self.ids = array("i")
 
@@ -279,7 +280,7 @@ class _Stream:
         self.flush()
         self.file.flush()
         # the mapping keeps the data when the file is closed
-        return np.asarray(np.memmap(self.file, np.int32, "r+"))
+        return np.asarray(np.memmap(self.file, np.int32, "r+")) if self.file.tell() else np.empty(0, np.int32)
 
 
 def _lines_of(texts: Mapping[str, str | os.PathLike[str] | Iterable[str]]) -> Iterator[tuple[str, str]]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from align.compass import Fit, Word2VecOptions, train_word2vec
+from align.compass import Fit, Word2VecOptions, torch_passes, train_word2vec
 from align.compass.passes import Tables, keep_thresholds, plan_jobs
 from align.compass.subwords import mean_rows, subword_rows
 from align.compass.training import frequency_loss
@@ -178,20 +178,21 @@ def test_one_thread_gives_the_same_bytes_and_two_the_same_quality() -> None:
 def topics(n_sentences: int, *, seed: int) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
     """Sentences of words of one of four topics, every fifth word of any."""
     rng = np.random.default_rng(seed)
-    words = rng.integers(50, size=(n_sentences, 9)) + 50 * rng.integers(4, size=(n_sentences, 1))
+    words = rng.integers(15, size=(n_sentences, 9)) + 15 * rng.integers(4, size=(n_sentences, 1))
     noise = rng.random(words.shape) < 0.2
-    words[noise] = rng.integers(200, size=int(noise.sum()))
+    words[noise] = rng.integers(60, size=int(noise.sum()))
     words[:, 8] = END
     stream = words.ravel().astype(np.int32)
-    return stream, np.bincount(stream[stream >= 0], minlength=200)
+    return stream, np.bincount(stream[stream >= 0], minlength=60)
 
 
 @pytest.mark.parametrize(("architecture", "min_n"), [("cbow", 0), ("skipgram", 0), ("cbow", 2)])
-def test_torch_learns_as_much(architecture: str, min_n: int) -> None:
-    stream, counts = topics(250, seed=7)
-    options = replace(OPTIONS, architecture=architecture, min_n=min_n, max_n=min_n, n_buckets=50, epochs=8)
-    options = replace(options, subsample=0)
-    words = [f"w{k}" for k in range(200)]
+def test_torch_learns_as_much(architecture: str, min_n: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch_passes, "BATCH", (64, 64))
+    stream, counts = topics(150, seed=7)
+    options = replace(OPTIONS, architecture=architecture, min_n=min_n, max_n=min_n, n_buckets=50, epochs=6)
+    options = replace(options, subsample=0, learning_rate=0.2)
+    words = [f"w{k}" for k in range(60)]
 
     def fit(device: str | None, output: NDArray[np.float32] | None = None) -> Fit:
         return train_word2vec(
@@ -203,12 +204,17 @@ def test_torch_learns_as_much(architecture: str, min_n: int) -> None:
             learn_output=output is None,
         )
 
+    def purity(found: Fit) -> float:
+        unit = found.vectors / np.linalg.norm(found.vectors, axis=1, keepdims=True)
+        cosines = unit @ unit.T - 2 * np.eye(60)
+        return float((cosines.argmax(axis=1) // 15 == np.arange(60) // 15).mean())
+
     kernel, batched = fit(None), fit("cpu")
-    assert kernel.history[-1] < 0.9 * kernel.history[0]
-    np.testing.assert_allclose(batched.history[-2:], kernel.history[-2:], rtol=0.05)
-    frozen, frozen_kernel = fit("cpu", kernel.output), fit(None, kernel.output)
+    frozen = fit("cpu", kernel.output)
     assert frozen.output is kernel.output
-    np.testing.assert_allclose(frozen.history[-2:], frozen_kernel.history[-2:], rtol=0.05)
+    for found in (kernel, batched, frozen):
+        assert found.history[-1] < 0.9 * found.history[0]
+        assert purity(found) > 0.8  # 0.25 by chance
 
 
 def test_a_torch_device_that_is_not_there() -> None:
