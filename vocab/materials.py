@@ -131,7 +131,7 @@ def gather(
     lexicon = _read_lexicon(options, src_lang, tgt_lang, decisions, files, fetched)
     src_vectors, tgt_vectors = _read_vectors(options, files, fetched)
     donor, donor_src = (
-        None if name is None else _read_donor(name, kind, options.cache_dir, files)
+        None if name is None else _read_donor(name, kind, options, files)
         for kind, name in (("donor", options.donor), ("donor source", options.donor_src))
     )
     choice = None
@@ -265,12 +265,12 @@ def _read_vectors(
 
 
 def _read_donor(
-    model: str, kind: str, cache_dir: Path | None, files: list[dict[str, Any]]
+    model: str, kind: str, options: TransferOptions, files: list[dict[str, Any]]
 ) -> NDArray[np.float32]:
     """Input embeddings of a donor model, read without loading the model."""
     from vocab.hub import resolve_model
 
-    found = resolve_model(model, cache_dir=cache_dir)
+    found = resolve_model(model, cache_dir=options.cache_dir, offline=options.offline or None)
     matrix = input_matrix(found.path, kind)
     name = found.path.resolve().name if found.is_local else found.name
     files.append({"kind": kind, "name": name, "revision": found.revision_sha})

@@ -115,7 +115,7 @@ class _Letters(dict[str, str]):
 
     def mostly_ours(self, text: str) -> bool:
         """Whether at least half of the letters are ours; so it is where there are none."""
-        if not self.scripts:
+        if not self.scripts or ("LATIN" in self.scripts and text.isascii()):
             return True
         letters = "".join(map(self.__getitem__, text))
         return 2 * letters.count("o") >= len(letters)

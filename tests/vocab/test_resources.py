@@ -18,7 +18,7 @@ from tests.vocab.fake_opus import API, FakeOpus, bundled_pairs, moses_zip
 from vocab.languages import language
 from vocab.resources import addresses, fasttext_vectors, fetch, fetch_fasttext_vectors, find, opus
 from vocab.resources.arrival import arrival_sieve, receive, scripts_of
-from vocab.resources.selection import Selection, Terms, select
+from vocab.resources.selection import Selection, Terms, select, select_folder
 
 EN, SW = language("en"), language("sw")
 _MODEL = (793712314).to_bytes(4, "little") + os.urandom(5_000)
@@ -328,3 +328,52 @@ def test_what_cannot_be_asked_is_left_out_with_a_warning(corpora: FakeOpus) -> N
         found = find("en", "sw", offline=None)
     assert {r.source for r in found} == {"bundled"}
     assert json.dumps([r.label for r in found])
+
+
+def _kit(folder: Path, **other: Any) -> Path:
+    """A described directory with one file."""
+    folder.mkdir()
+    (folder / "a.tsv").write_text("good morning\thabari za asubuhi\n", encoding="utf-8")
+    entry = {
+        "kind": "parallel",
+        "source": "hub",
+        "name": "org/data/a.tsv",
+        "version": "main",
+        "src": "en",
+        "tgt": "sw",
+        "n_pairs": None,
+        "size_bytes": 10,
+        "url": "https://example.org/a.tsv",
+        "licence": "",
+        "file": "a.tsv",
+        "sha256": None,
+        "max_pairs": None,
+    }
+    told = {"schema": 1, "languages": ["en", "sw"], "resources": [entry | other]}
+    (folder / "resources.json").write_text(json.dumps(told), encoding="utf-8")
+    return folder
+
+
+def test_a_described_directory(tmp_path: Path) -> None:
+    kit = _kit(tmp_path / "kit", max_pairs=5)
+    (taken,) = select_folder(kit, EN, SW, _terms(tmp_path)).taken
+    assert taken.max_pairs == 5
+    assert fetch(taken.resource, tmp_path / "elsewhere") == kit / "a.tsv"
+    with pytest.raises(InputError, match=r"resources of other languages .*got en-sw, wanted en-fr"):
+        select_folder(kit, EN, language("fr"), _terms(tmp_path))
+    (kit / "a.tsv").unlink()
+    with pytest.raises(InputError, match=r"org/data/a\.tsv main is not there"):
+        select_folder(kit, EN, SW, _terms(tmp_path))
+    for text in ("{", "[]", '{"languages": ["en", "sw"], "resources": [{"name": "x"}]}'):
+        (kit / "resources.json").write_text(text, encoding="utf-8")
+        with pytest.raises(InputError, match="not a description of resources"):
+            select_folder(kit, EN, SW, _terms(tmp_path))
+
+
+@pytest.mark.parametrize("file", ["../secret.tsv", "/etc/hostname", "link.tsv"])
+def test_a_description_names_nothing_outside(tmp_path: Path, file: str) -> None:
+    (tmp_path / "secret.tsv").write_text("a\tb\n")
+    kit = _kit(tmp_path / "kit", file=file)
+    (kit / "link.tsv").symlink_to(tmp_path / "secret.tsv")
+    with pytest.raises(InputError, match="outside of the directory"):
+        select_folder(kit, EN, SW, _terms(tmp_path))
