@@ -25,7 +25,10 @@ class Word2VecOptions:
     n_negatives : int
         Words drawn for each prediction as false answers.
     epochs : int, optional
-        Passes over the text; by default as many as :func:`epochs_for` says.
+        Passes over the text; by default what `updates` comes to.
+    updates : int
+        Words to be shown in all, where `epochs` is not given: see :func:`epochs_for`. What small texts need
+        more of is this, not another number of passes.
     learning_rate, min_learning_rate : float
         At the first and the last word; linear between them. By default 0.1 for ``cbow`` and 0.025 for
         ``skipgram`` fall to 0.0001.
@@ -51,6 +54,7 @@ class Word2VecOptions:
     window: int = 5
     n_negatives: int = 10
     epochs: int | None = None
+    updates: int = 20_000_000
     learning_rate: float | None = None
     min_learning_rate: float = 1e-4
     subsample: float = 1e-3
@@ -70,7 +74,7 @@ class CompassOptions(Word2VecOptions):
     Attributes
     ----------
     slice_epochs : int, optional
-        Passes over each slice; by default `epochs` if that is given, else chosen from the slice's size.
+        Passes over each slice; by default as many as over all of them.
     slice_learning_rate : float, optional
         By default `learning_rate`.
     init : {"hidden", "both", "copy"}
@@ -93,9 +97,9 @@ def first_rate(options: Word2VecOptions) -> float:
     return 0.1 if options.architecture == "cbow" else 0.025
 
 
-def epochs_for(n_tokens: int, *, wanted: int = 20_000_000) -> int:
-    """Passes over a text of `n_tokens` words that show `wanted` words in all, 5 to 200."""
-    return max(5, min(200, -(-wanted // max(n_tokens, 1))))
+def epochs_for(n_tokens: int, updates: int) -> int:
+    """Passes over a text of `n_tokens` words that show `updates` words in all, but 5 to 200."""
+    return max(5, min(200, -(-updates // max(n_tokens, 1))))
 
 
 def check_options(options: Word2VecOptions) -> None:
@@ -106,6 +110,7 @@ def check_options(options: Word2VecOptions) -> None:
         "window": (1 <= options.window <= 1000, "1 to 1000"),
         "n_negatives": (options.n_negatives >= 1, "1 or more"),
         "epochs": (options.epochs is None or options.epochs >= 1, "1 or more"),
+        "updates": (options.updates >= 1, "1 or more"),
         "learning_rate": (0 < first_rate(options) <= 1, "above 0, 1 at most"),
         "min_learning_rate": (0 <= options.min_learning_rate <= first_rate(options), "0 to learning_rate"),
         "subsample": (0 <= options.subsample < 1, "0 or more, below 1"),

@@ -86,7 +86,7 @@ def train(
             )
         own = replace(
             options,
-            epochs=options.slice_epochs or options.epochs,
+            epochs=options.slice_epochs or whole.n_epochs,
             learning_rate=options.slice_learning_rate or options.learning_rate,
             seed=options.seed + 1 + k,
         )

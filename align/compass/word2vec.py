@@ -125,7 +125,7 @@ def train_word2vec(
     )
     first = _begin(inputs, n_rows, pitch, options, fresh=True)
     second = _begin(output, len(counts), pitch, options, fresh=False)
-    n_epochs = options.epochs if options.epochs is not None else epochs_for(n_tokens)
+    n_epochs = options.epochs if options.epochs is not None else epochs_for(n_tokens, options.updates)
     tables = Tables.of(counts, starts, rows, options)
     if options.device is None:
         history = run_passes(

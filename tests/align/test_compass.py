@@ -143,4 +143,4 @@ def test_identity_tells_training_from_none(text: SlicedText) -> None:
 
 
 def test_small_texts_are_read_more_often() -> None:
-    assert [epochs_for(n) for n in (10, 160_000, 1_000_000, 10**9)] == [200, 125, 20, 5]
+    assert [epochs_for(n, 20_000_000) for n in (10, 160_000, 1_000_000, 10**9)] == [200, 125, 20, 5]
