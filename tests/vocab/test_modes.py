@@ -131,10 +131,11 @@ def test_ids_in_the_configs_follow_a_token_that_moves(tmp_path: Path) -> None:
     assert trimmed.tokenizer.eos_token_id < tokenizer.eos_token_id
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
 def test_a_model_swapped_to_its_own_tokenizer_is_itself(
-    tmp_path: Path, saved_model: Callable[..., tuple[Path, Any]]
+    dtype: torch.dtype, tmp_path: Path, saved_model: Callable[..., tuple[Path, Any]]
 ) -> None:
-    source, tokenizer = saved_model("gpt2", n_rows=400)
+    source, tokenizer = saved_model("gpt2", n_rows=400, dtype=dtype)
     result = transfer(source, mode="swap", tokenizer=str(source))
     written = result.save(tmp_path / "same")
     assert written.n_rows == 400  # padded as the tokenizer's model is
@@ -150,6 +151,25 @@ def test_a_model_swapped_to_its_own_tokenizer_is_itself(
     assert told["swapped"].startswith(f"{n_tokens:,} tokens, special tokens and chat template as in src-gpt2")
     assert told["swapped"].endswith("400 rows where its model has 400")
     assert result.prepared.tgt_lang.code == "en"
+
+
+def test_a_draft_speaks_the_tokenizer_of_its_donor(
+    tmp_path: Path, saved_model: Callable[..., tuple[Path, Any]]
+) -> None:
+    source, _ = saved_model("gpt2")
+    theirs = train("llama", size=260)
+    donor = tmp_path / "donor"
+    build_model("llama", theirs, n_rows=448).save_pretrained(donor)
+    theirs.save_pretrained(donor)
+    result = transfer(source, mode="swap", donor=str(donor))
+    told = {decision.what: decision.value for decision in result.decisions}
+    assert told["method"] == "omp"
+    written = result.save(tmp_path / "draft")
+    assert written.n_rows == 448
+    assert load_tokenizer(written.path).get_vocab() == theirs.get_vocab()
+    assert config(written.path)["vocab_size"] == 448
+    copied = result.plan.origins == Origin.COPIED
+    assert copied.sum() > 256
 
 
 def test_a_swap_that_did_not_happen_is_noticed(
