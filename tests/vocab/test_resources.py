@@ -206,6 +206,15 @@ def test_archives_that_are_refused(corpora: FakeOpus, tmp_path: Path, archive: b
     assert not books.path(tmp_path).exists()
 
 
+def test_an_archive_much_larger_than_announced(corpora: FakeOpus, tmp_path: Path) -> None:
+    path = corpora.add("Books", [], archive=os.urandom(1_200_000))
+    corpora.entries[-1]["size"] = 100
+    (books,) = [r for r in opus.find(EN, SW, tmp_path, offline=False) if r.name == "Books"]
+    with pytest.raises(UnavailableError, match=r"Books v1 has 1\.2 MB, and 0\.1 were announced"):
+        fetch(books, tmp_path)
+    assert corpora.hub.gets(path) == []
+
+
 def test_sides_of_unequal_length(corpora: FakeOpus, tmp_path: Path) -> None:
     import io
     import zipfile

@@ -121,7 +121,7 @@ def fetch(
         A file of a written directory is not what was written.
     """
     from vocab.cache import default_cache, sha256_of
-    from vocab.download import download
+    from vocab.download import download, is_offline
     from vocab.resources import fasttext, hub_files, opus
 
     path = resource.path(Path(cache or default_cache()).expanduser())
@@ -143,6 +143,9 @@ def fetch(
             notice=notice,
             offline=offline,
         )
+    is_off = is_offline() if offline is None else offline
+    if not (is_off or path.is_file()):
+        opus.compare_size(resource)
     return download(
         resource.url,
         path,

@@ -21,6 +21,7 @@ from vocab.resources.addresses import address, mirrored
 from vocab.resources.answers import ask
 from vocab.resources.corpora import licence_note
 from vocab.resources.description import Resource, plain_name
+from vocab.web import probe
 
 # Three-letter codes under which corpora lie although the language has one of two letters.
 _LONG = """
@@ -37,6 +38,7 @@ _ALSO = {
     "zh": ("zh_cn", "zh_CN"),
 }
 _TRADITIONAL = ("zh_tw", "zh_TW", "zh_HK")
+_MAX_GROWTH, _SLACK_BYTES = 1.5, 1_000_000  # the list is in kB and may be of another day
 _LICENCE_BYTES, _LICENCE_CHARS = 2000, 160
 
 
@@ -144,6 +146,25 @@ def pairs(path: Path, resource: Resource) -> Iterator[tuple[str, str]]:
             if left is None or right is None:
                 raise InputError("the sides differ in length", got=f"one ends after {n:,} lines", where=path)
             yield left.rstrip("\r\n"), right.rstrip("\r\n")
+
+
+def compare_size(resource: Resource) -> None:
+    """Refuse an archive that is much larger than its list says, which was agreed to.
+
+    Raises
+    ------
+    UnavailableError
+        It is, or the server does not answer.
+    """
+    found = probe(resource.url, name=resource.label)
+    if found is None or found.size_bytes is None or resource.size_bytes is None:
+        return
+    if found.size_bytes > _MAX_GROWTH * resource.size_bytes + _SLACK_BYTES:
+        raise UnavailableError(
+            f"{resource.label} has {found.size_bytes / 1e6:,.1f} MB, "
+            f"and {resource.size_bytes / 1e6:,.1f} were announced",
+            where=resource.url,
+        )
 
 
 def check(path: Path, resource: Resource) -> None:
