@@ -15,6 +15,7 @@ from align import __version__
 from align.errors import UsageError
 from align.options import InduceOptions, MapOptions, WordsOptions
 from cli.cache import cache_commands
+from cli.compass import compass_commands
 from cli.exit_codes import INTERRUPTED, exit_code, one_line
 from cli.flags import with_flags
 from cli.resources import Yes, ask_first, fetch_resources, list_resources, selection_json, show
@@ -141,6 +142,7 @@ app.command()(fetch_resources(lambda: _screen))
 app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
 app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
 app.command()(with_flags(WordsOptions, align_words(lambda: _screen)))
+app.add_typer(compass_commands(lambda: _screen), name="compass")
 app.add_typer(cache_commands(lambda: _screen), name="cache")
 
 

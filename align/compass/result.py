@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from align.compass.change import Shift, shift
+from align.compass.correspond import Moment, Neighbor, correspond, trace
 from align.compass.options import CompassOptions
 from align.errors import InputError, UsageError
 from align.place import check_output, put_in_place, temporary_sibling
@@ -78,6 +80,45 @@ class Compass:
             return self.slices[name]
         except KeyError:
             raise UsageError("no slice of this name", got=name, wanted=", ".join(self.names)) from None
+
+    def shift(
+        self,
+        from_slice: str,
+        to_slice: str,
+        *,
+        measure: str = "cosine",
+        min_count: int = 20,
+        n_neighbors: int | None = None,
+        weight: float = 0.5,
+    ) -> Shift:
+        """Change of every word between two slices; see :func:`align.compass.change.shift`."""
+        return shift(
+            self,
+            from_slice,
+            to_slice,
+            measure=measure,
+            min_count=min_count,
+            n_neighbors=n_neighbors,
+            weight=weight,
+        )
+
+    def correspond(
+        self,
+        word: str,
+        from_slice: str,
+        to_slice: str,
+        *,
+        top: int = 10,
+        min_count: int = 5,
+        retrieval: str = "nn",
+    ) -> tuple[Neighbor, ...]:
+        """Words of a slice that stand where a word of another stands; see
+        :func:`align.compass.correspond.correspond`."""
+        return correspond(self, word, from_slice, to_slice, top=top, min_count=min_count, retrieval=retrieval)
+
+    def trace(self, word: str, *, top: int = 5, min_count: int = 5) -> tuple[Moment, ...]:
+        """One word through all slices; see :func:`align.compass.correspond.trace`."""
+        return trace(self, word, top=top, min_count=min_count)
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = False) -> None:
         """Write ``compass.json`` and ``compass.safetensors`` into a new folder, whole or not at all.
