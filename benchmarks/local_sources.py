@@ -82,7 +82,7 @@ class LocalSources:
         if asked.path == "/opusapi/":
             query = {key: values[0] for key, values in parse_qs(asked.query).items()}
             found = [
-                c for c in self.corpora if (c["source"], c["target"]) == (query["source"], query["target"])
+                c for c in self.corpora if (c["source"], c["target"]) == (query["source"], query.get("target"))
             ]
             return 200, {}, json.dumps({"corpora": found}).encode()
         if asked.path in self.archives:

@@ -54,8 +54,8 @@ def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         if tgt.note:
             screen.decisions().add("language", f"{tgt.name} ({tgt.code})", tgt.note)
         found = find(src, tgt, offline=offline or None)
-        corpora = in_order([r for r in found if r.source == "opus"])
-        ordered = [*corpora, *(r for r in found if r.source != "opus")]
+        corpora = in_order([r for r in found if r.source == "opus" and r.kind == "parallel"])
+        ordered = [*corpora, *(r for r in found if r not in corpora)]
         if not ordered:
             raise UnavailableError(f"nothing was found for {src.name}-{tgt.name}")
         if json_:

@@ -102,8 +102,9 @@ class TransferOptions:
 
     fetch: tuple[str, ...] = _option(
         (),
-        "What to fetch: opus:auto, opus:NAME or NAME@VERSION, vectors:cc (gigabytes) or vectors:cc.vec, "
-        "hf:ORG/NAME/PATH or PATH@REVISION, none; repeatable. By default opus:auto where no text is given.",
+        "What to fetch: opus:auto, opus:NAME or NAME@VERSION, text:NAME, vectors:cc (gigabytes) or "
+        "vectors:cc.vec, hf:ORG/NAME/PATH or PATH@REVISION, none; repeatable. By default opus:auto where no "
+        "text is given.",
         group="Resources",
     )
     resources: Path | None = _option(

@@ -293,7 +293,7 @@ def test_a_kit_for_a_machine_without_a_network(
         "org/data/more.tsv",
     }
 
-    damaged = next(Path("kit").rglob("en-swh.txt.zip"))
+    damaged = next(Path("kit").rglob("Tatoeba.v1.en-swh.zip"))
     damaged.write_bytes(damaged.read_bytes()[:-1] + b"x")
     run = cli(*_small(material), "--resources", "kit", "--overwrite", "-q")
     assert run.code == 3

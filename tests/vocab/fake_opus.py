@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import zipfile
@@ -96,6 +97,26 @@ class FakeOpus:
             }
         )
         return "/files/" + path
+
+    def add_text(self, corpus: str, lines: Sequence[str], *, code: str = "sw") -> str:
+        """Add text of one language, as the API tells it: packed, and once more in tokens."""
+        path = f"OPUS-{corpus}/v1/mono/{code}"
+        self.hub.files[f"/files/{path}.txt.gz"] = gzip.compress("".join(f"{x}\n" for x in lines).encode())
+        for ending in (".txt.gz", ".tok.gz"):
+            self.entries.append(
+                {
+                    "corpus": corpus,
+                    "version": "v1",
+                    "url": f"https://object.pouta.csc.fi/{path}{ending}",
+                    "size": 1,
+                    "alignment_pairs": len(lines),
+                    "source": code,
+                    "target": "",
+                    "preprocessing": "mono",
+                    "latest": "True",
+                }
+            )
+        return f"/files/{path}.txt.gz"
 
     def _answer(self, asked: dict[str, str]) -> bytes:
         if self.answer is not None:

@@ -77,7 +77,7 @@ def test_the_pair_is_asked_for_in_opus_order_and_read_in_ours(corpora: FakeOpus,
     pairs = [(b, a) for a, b in bundled_pairs()[:20]]
     corpora.add("Books", pairs, codes=("sw", "en"))
     (books,) = [r for r in opus.find(SW, EN, tmp_path, offline=False) if r.name == "Books"]
-    assert (books.src, books.tgt, books.file.name) == ("sw", "en", "en-sw.txt.zip")
+    assert (books.src, books.tgt, books.file.name) == ("sw", "en", "Books.v1.en-sw.zip")
     assert list(opus.pairs(fetch(books, tmp_path), books)) == pairs
 
 
@@ -115,11 +115,11 @@ def test_an_old_answer_is_asked_for_again_and_serves_when_nobody_answers(
     corpora: FakeOpus, tmp_path: Path
 ) -> None:
     opus.find(EN, SW, tmp_path, offline=False)
-    for path in (tmp_path / "opus" / "answers").iterdir():
+    for path in (tmp_path / "opus").iterdir():
         os.utime(path, (0, 0))
     corpora.add("TED2020", bundled_pairs()[:5])
     assert "TED2020" in {r.name for r in opus.find(EN, SW, tmp_path, offline=False)}
-    for path in (tmp_path / "opus" / "answers").iterdir():
+    for path in (tmp_path / "opus").iterdir():
         os.utime(path, (0, 0))
     corpora.hub.stop()
     try:
@@ -204,6 +204,21 @@ def test_archives_that_are_refused(corpora: FakeOpus, tmp_path: Path, archive: b
         fetch(books, tmp_path)
     assert "\n" not in caught.value.message
     assert not books.path(tmp_path).exists()
+
+
+def test_text_of_one_language(corpora: FakeOpus, tmp_path: Path) -> None:
+    lines = [swahili for _, swahili in bundled_pairs()[:30]]
+    path = corpora.add_text("Wikipedia", lines, code="swh")
+    (text,) = [r for r in find("en", "sw") if r.kind == "text"]
+    assert (text.label, text.languages, text.n_pairs) == ("Wikipedia v1", "swh", 30)
+    selection = select(["text:wikipedia"], EN, SW, _terms(tmp_path))
+    assert _names(selection) == ["Wikipedia v1"]
+    assert gzip.decompress(fetch(text).read_bytes()).decode().splitlines() == lines
+    with pytest.raises(UsageError, match=r"no corpus Europarl of sw .wanted Wikipedia"):
+        select(["text:Europarl"], EN, SW, _terms(tmp_path))
+    corpora.hub.files[path] = b"\x1f\x8b no gzip"
+    with pytest.raises(UnavailableError, match="refused"):
+        fetch(text, tmp_path / "another")
 
 
 def test_an_archive_much_larger_than_announced(corpora: FakeOpus, tmp_path: Path) -> None:

@@ -51,7 +51,7 @@ def find(
     Returns
     -------
     list of Resource
-        Parallel corpora, vectors, lexicon.
+        Parallel corpora, text of the target language, vectors, lexicon.
 
     Raises
     ------
@@ -73,6 +73,7 @@ def find(
     asked: list[Callable[[], Sequence[Resource | None]]] = [
         lambda: bundled.find(src, tgt),
         lambda: opus.find(src, tgt, folder, offline=is_off),
+        lambda: opus.find_text(tgt, folder, offline=is_off),
         lambda: [fasttext.look_up(src, folder, offline=is_off)],
         lambda: [fasttext.look_up(tgt, folder, offline=is_off)],
     ]

@@ -19,7 +19,7 @@ _RETRY_WAIT_S = 0.5  # somebody waits before the first word on the screen
 T = TypeVar("T")
 
 
-def ask(url: str, folder: Path, *, name: str, understand: Callable[[Any], T], offline: bool) -> T:
+def ask(url: str, folder: Path, *, label: str, name: str, understand: Callable[[Any], T], offline: bool) -> T:
     """What a server answers as JSON, or answered within the last week.
 
     Parameters
@@ -27,6 +27,8 @@ def ask(url: str, folder: Path, *, name: str, understand: Callable[[Any], T], of
     url : str
     folder : Path
         Where answers are kept. One of any age serves when the server cannot be asked.
+    label : str
+        With what the kept file's name begins.
     name : str
         What messages call it.
     understand : callable
@@ -42,7 +44,7 @@ def ask(url: str, folder: Path, *, name: str, understand: Callable[[Any], T], of
     OutputError
         The cache cannot be written.
     """
-    kept = folder / f"{hashlib.sha256(url.encode()).hexdigest()[:24]}.json"
+    kept = folder / f"{label}.{hashlib.sha256(url.encode()).hexdigest()[:12]}.json"
     with contextlib.suppress(OSError, ValueError, UnavailableError):
         old = understand(json.loads(kept.read_text(encoding="utf-8")))
         if offline or time.time() - kept.stat().st_mtime < FRESH_S:

@@ -15,12 +15,13 @@ from typing import Any
 from urllib.parse import urlencode, urlsplit
 
 from align.errors import InputError, UnavailableError
-from vocab.archives import check_zip, open_member, open_moses, zip_members
+from align.textfiles import iter_lines
+from vocab.archives import ALWAYS_ALLOWED_BYTES, MAX_RATIO, check_zip, open_member, open_moses, zip_members
 from vocab.languages import Language
 from vocab.resources.addresses import address, mirrored
 from vocab.resources.answers import ask
 from vocab.resources.corpora import licence_note
-from vocab.resources.description import Resource, plain_name
+from vocab.resources.description import Kind, Resource, plain_name
 from vocab.web import probe
 
 # Three-letter codes under which corpora lie although the language has one of two letters.
@@ -72,6 +73,29 @@ def find_version(
     return _ask_for(src, tgt, {"corpus": name, "version": version}, cache, offline)
 
 
+def find_text(lang: Language, cache: Path, *, offline: bool) -> list[Resource]:
+    """Text of one language: the newest version of every corpus, of which the pairs are a part.
+
+    Raises
+    ------
+    UnavailableError
+        As :func:`find`.
+    """
+    found: list[Resource] = []
+    for code in codes(lang):
+        query = {"source": code, "preprocessing": "mono", "version": "latest"}
+        url = f"{address('opus')}?{urlencode(query)}"
+        found += ask(
+            url,
+            cache / "opus",
+            label=f"text.{code}",
+            name=f"OPUS's text of {code}",
+            understand=partial(_understand_text, code=code, where=url),
+            offline=offline,
+        )
+    return found
+
+
 def _ask_for(
     src: Language, tgt: Language, asked: dict[str, str], cache: Path, offline: bool
 ) -> list[Resource]:
@@ -82,7 +106,8 @@ def _ask_for(
         url = f"{address('opus')}?{urlencode(query)}"
         corpora = ask(
             url,
-            cache / "opus" / "answers",
+            cache / "opus",
+            label=f"corpora.{first}-{second}",
             name=f"OPUS's corpora of {first}-{second}",
             understand=partial(_understand, src=pair[0], tgt=pair[1], where=url),
             offline=offline,
@@ -92,26 +117,40 @@ def _ask_for(
 
 
 def _understand(answer: Any, *, src: str, tgt: str, where: str) -> list[Resource]:
-    entries = answer.get("corpora") if isinstance(answer, dict) else None
-    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
-        raise UnavailableError("OPUS answers something else than a list of corpora", where=where)
+    pair = "-".join(sorted((src, tgt)))
     return [
-        _resource(entry, src, tgt, where)
-        for entry in entries
+        _resource(entry, "parallel", src, tgt, f"{pair}.zip", where)
+        for entry in _entries(answer, where)
         if entry.get("preprocessing", "moses") == "moses"
     ]
 
 
-def _resource(entry: dict[str, Any], src: str, tgt: str, where: str) -> Resource:
+def _understand_text(answer: Any, *, code: str, where: str) -> list[Resource]:
+    return [
+        _resource(entry, "text", None, code, f"{code}.txt.gz", where)
+        for entry in _entries(answer, where)
+        if entry.get("preprocessing") == "mono" and str(entry.get("url")).endswith(".txt.gz")
+    ]
+
+
+def _entries(answer: Any, where: str) -> list[dict[str, Any]]:
+    entries = answer.get("corpora") if isinstance(answer, dict) else None
+    if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+        raise UnavailableError("OPUS answers something else than a list of corpora", where=where)
+    return entries
+
+
+def _resource(
+    entry: dict[str, Any], kind: Kind, src: str | None, tgt: str, ending: str, where: str
+) -> Resource:
     name = plain_name(entry.get("corpus"), where=where)
     version = plain_name(entry.get("version"), where=where)
     url = entry.get("url")
     if not isinstance(url, str) or urlsplit(url).scheme not in ("http", "https"):
         raise UnavailableError(f"OPUS gives no address for {name}", got=repr(url), where=where)
     size = _number(entry.get("size"))
-    pair = "-".join(sorted((src, tgt)))
     return Resource(
-        "parallel",
+        kind,
         "opus",
         name,
         version,
@@ -121,7 +160,7 @@ def _resource(entry: dict[str, Any], src: str, tgt: str, where: str) -> Resource
         None if size is None else size * 1000,
         mirrored(url),
         licence_note(name),
-        Path("opus") / name / version / f"{pair}.txt.zip",
+        Path("opus") / f"{name}.{version}.{ending}",
     )
 
 
@@ -168,7 +207,12 @@ def compare_size(resource: Resource) -> None:
 
 
 def check(path: Path, resource: Resource) -> None:
-    """Refuse an archive that is damaged or lacks a side."""
+    """Refuse an archive that is damaged or lacks a side, and packed text that is damaged."""
+    if resource.kind == "text":
+        limit = max(ALWAYS_ALLOWED_BYTES, MAX_RATIO * path.stat().st_size)
+        if sum(len(line) for line in iter_lines(path)) > limit:
+            raise InputError(f"unpacks to more than {limit:,} characters", where=path)
+        return
     check_zip(path)
     with open_moses(path, resource.src or "", resource.tgt):
         pass

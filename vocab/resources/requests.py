@@ -8,7 +8,9 @@ from align.errors import UsageError
 
 AUTO = "opus:auto"
 NONE = "none"
-FORMS = "opus:auto, opus:NAME[@VERSION], vectors:cc, vectors:cc.vec, hf:ORG/NAME/PATH[@REVISION], none"
+FORMS = (
+    "opus:auto, opus:NAME[@VERSION], text:NAME, vectors:cc, vectors:cc.vec, hf:ORG/NAME/PATH[@REVISION], none"
+)
 
 
 @dataclass(frozen=True)
@@ -17,7 +19,7 @@ class Request:
 
     Attributes
     ----------
-    source : {"opus", "vectors", "hf", "none"}
+    source : {"opus", "text", "vectors", "hf", "none"}
     name : str
         Corpus, kind of vectors, or path on the hub.
     version : str or None
@@ -42,7 +44,8 @@ def parse(item: str) -> Request:
     request = Request(source, name, version or None)
     if item == NONE or item in ("vectors:cc", "vectors:cc.vec"):
         return request
-    if source == "opus" and name and "/" not in name:
+    is_name = bool(name) and "/" not in name
+    if (source == "opus" and is_name) or (source == "text" and is_name and not version):
         return request
     if source == "hf" and name.count("/") >= 2 and all(name.split("/")):
         return request

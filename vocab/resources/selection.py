@@ -167,8 +167,10 @@ def _named(
         return [fasttext.find(lang, terms.cache, suffix=suffix, offline=terms.offline) for lang in (src, tgt)]
     if request.source == "hf":
         return [hub_files.find(request, src, tgt, terms.hub_cache, offline=terms.offline)]
-    if request.source != "opus":
+    if request.source == "none":
         return []
+    if request.source == "text":
+        corpora = opus.find_text(tgt, terms.cache, offline=terms.offline)
     if request.version is not None:
         known = opus.find_version(request.name, request.version, src, tgt, terms.cache, offline=terms.offline)
     else:
@@ -176,8 +178,9 @@ def _named(
     if not known:
         there = ", ".join(sorted({r.name for r in corpora})) or "none"
         version = f" {request.version}" if request.version else ""
+        languages = tgt.code if request.source == "text" else f"{src.code}-{tgt.code}"
         raise UsageError(
-            f"OPUS has no corpus {request.name}{version} of {src.code}-{tgt.code}",
+            f"OPUS has no corpus {request.name}{version} of {languages}",
             wanted=None if request.version else there,
             hint=f"`vocab-transfer resources {tgt.code}` names what there is",
         )
