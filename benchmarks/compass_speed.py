@@ -26,7 +26,7 @@ _EPOCHS = 1
 _SETTINGS = (("cbow", 5), ("cbow", 10), ("skipgram", 5))
 _THREADS = (1, 2)
 _SHARES = (1 / 8, 1 / 4, 1 / 2, 1)
-_TIMED_SHARE = 1 / 4
+_TIMED_SHARE = 1 / 8
 _PEER = """
 import json, sys, time
 from gensim.models import Word2Vec
