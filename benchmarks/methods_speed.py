@@ -135,7 +135,7 @@ stage("imports")
 n_src, n_tgt, n_shared, method = *map(int, sys.argv[2:5]), sys.argv[5]
 shared = [f"w{{i}}" for i in range(n_shared)]
 def vocabulary(letter, n):
-    tokens = [*shared, *(f"{{letter}}{{i}}" for i in range(n - n_shared))]
+    tokens = ["?", *shared, *(f"{{letter}}{{i}}" for i in range(n - n_shared - 1))]
     return Vocabulary.of(Tokenizer(models.WordLevel({{t: i for i, t in enumerate(tokens)}}, "?")))
 src, tgt = vocabulary("s", n_src), vocabulary("t", n_tgt)
 def rows(n, dim, seed):
