@@ -39,7 +39,7 @@ def test_the_text_is_cut_as_before(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=12, deadline=None)
 @given(
     corpus=st.lists(st.text("abehir éш", min_size=1, max_size=12), min_size=1, max_size=4),
     probes=st.lists(st.text("abehir éш", min_size=1, max_size=12), min_size=1, max_size=6),
