@@ -276,10 +276,11 @@ def _write_files(
     trust_remote_code: bool,
 ) -> dict[str, str]:
     digests = rewrite_checkpoint(model.checkpoint, folder, model.changes, dtype=model.dtype, link=link)
-    _copy_small_files(model, folder, link=link)
-    _write_json(folder / "config.json", model.config)
+    has_code = getattr(model.layout.config, "auto_map", None) is not None
+    copy_small_files(model.src_dir, folder, with_code=has_code, link=link)
+    write_json(folder / "config.json", model.config)
     if model.generation_config is not None:
-        _write_json(folder / "generation_config.json", model.generation_config)
+        write_json(folder / "generation_config.json", model.generation_config)
     _save_tokenizer(folder, tokenizer, trust_remote_code=trust_remote_code)
     model.plan.save(folder / FOLDER)
     if model.head_plan is not None:
@@ -287,32 +288,43 @@ def _write_files(
     return digests
 
 
-def _copy_small_files(model: PreparedModel, folder: Path, *, link: bool) -> None:
-    patterns = [*_CARRIED, *(["*.py"] if getattr(model.layout.config, "auto_map", None) else [])]
-    for pattern in patterns:
-        for path in sorted(model.src_dir.glob(pattern)):
+def copy_small_files(src_dir: Path, folder: Path, *, with_code: bool, link: bool = False) -> None:
+    """Copy what loaders read besides config, weights and tokenizer, and Python code if asked."""
+    for pattern in [*_CARRIED, *(["*.py"] if with_code else [])]:
+        for path in sorted(src_dir.glob(pattern)):
             if path.is_file() and not (folder / path.name).exists():
                 copy_file(path, folder / path.name)
-    modules = (
-        folder / "modules.json"
-    )  # sentence-transformers: pooling and projections in folders of their own
+    for path in module_files(src_dir):
+        target = folder / path.relative_to(src_dir)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        copy_file(path, target, link=link)
+
+
+def module_files(src_dir: Path) -> list[Path]:
+    """Files of what stands after the model in a sentence-transformers folder: pooling, projections.
+
+    Raises
+    ------
+    InputError
+        For a damaged modules.json, or one that names a folder outside the model.
+    """
+    modules = src_dir / "modules.json"
     if not modules.exists():
-        return
+        return []
     try:
         parts = [Path(module["path"]) for module in json.loads(modules.read_text(encoding="utf-8"))]
     except (ValueError, KeyError, TypeError) as error:
-        raise InputError(f"a damaged modules.json: {error!r}", where=model.src_dir) from error
+        raise InputError(f"a damaged modules.json: {error!r}", where=src_dir) from error
+    files: list[Path] = []
     for part in parts:
         if part == Path("."):
             continue
         if part.is_absolute() or ".." in part.parts:
-            raise InputError("modules.json names a folder outside the model", got=part, where=model.src_dir)
+            raise InputError("modules.json names a folder outside the model", got=part, where=src_dir)
         # modules without parameters, such as 2_Normalize, often have no folder
-        for path in sorted((model.src_dir / part).rglob("*")):
-            if path.is_file() and path.suffix in (".json", ".safetensors"):
-                target = folder / path.relative_to(model.src_dir)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                copy_file(path, target, link=link)
+        found = sorted((src_dir / part).rglob("*"))
+        files += [path for path in found if path.is_file() and path.suffix in (".json", ".safetensors")]
+    return files
 
 
 def _save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerFast, *, trust_remote_code: bool) -> None:
@@ -327,20 +339,12 @@ def _save_tokenizer(folder: Path, tokenizer: PreTrainedTokenizerFast, *, trust_r
     generic = config.get("tokenizer_class") in (None, "TokenizersBackend")
     if generic or not same_tokenizer(folder, tokenizer, trust_remote_code=trust_remote_code):
         config["tokenizer_class"] = "PreTrainedTokenizerFast"
-        _write_json(path, config)
+        write_json(path, config)
 
 
 def _write_provenance(
     folder: Path, provenance: Mapping[str, Any], model: PreparedModel, verification: Verification
 ) -> None:
-    files = {}
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
-            with path.open("rb") as file:
-                digest = hashlib.sha256()
-                while chunk := file.read(1 << 20):
-                    digest.update(chunk)
-            files[path.relative_to(folder).as_posix()] = digest.hexdigest()
     applied = {
         "architecture": model.layout.model_class.__name__,
         "rows": model.n_rows,
@@ -350,8 +354,24 @@ def _write_provenance(
         "notes": list(model.notes),
         "verification": asdict(verification),
     }
-    _write_json(folder / PROVENANCE, {**provenance, "applied": applied, "sha256": files})
+    write_json(folder / PROVENANCE, {**provenance, "applied": applied, "sha256": file_digests(folder)})
 
 
-def _write_json(path: Path, value: Mapping[str, Any]) -> None:
+def file_digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every file under `folder`, by its path there."""
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write JSON as transformers does: indented, UTF-8, a newline at the end."""
     path.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")

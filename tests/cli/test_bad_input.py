@@ -206,7 +206,7 @@ def test_disk_full_while_writing(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(vocab.output, "_write_json", full)
+    monkeypatch.setattr(vocab.output, "write_json", full)
     assert "the disk is full" in refused(3, *material.args, "--method", "mean", "--out", "model")
 
 
