@@ -21,6 +21,7 @@ CASES = {
         "methods_speed",
         "each method beside its package, then ours alone (--wechsel, --deepfocus, --clp, --mergekit)",
     ),
+    "sides": ("sides", "how input rows and head rows combine pieces, and how long they should be"),
     "wordalign": ("wordalign", "alignment error rate next to fast_align and eflomal"),
     "wordalign-speed": (
         "wordalign_speed",
@@ -34,6 +35,8 @@ CASES = {
     "lexicon": ("lexicon_check", "the bundled lexicon against a public dictionary"),
     "compass-identity": ("compass_identity", "halves of one corpus as slices, beside figures of CADE"),
     "compass-speed": ("compass_speed", "words a second of word2vec beside gensim's (--gensim)"),
+    "compass-shift": ("compass_shift", "change of meaning against human judgement (SemEval-2020, GEMS)"),
+    "compass-silver": ("compass_silver", "words that took another's place between Bibles"),
     "bare-command": ("bare_command", "vocab-transfer --src roberta --tgt sw, all sources on 127.0.0.1"),
     "clone": ("fresh_clone", "make demo and make test on a fresh clone"),
 }

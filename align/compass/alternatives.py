@@ -98,9 +98,9 @@ def train_by(
     steps = UNIT_CENTRE_UNIT if centred else ("unit",)
     if way == "procrustes":
         largest = text.names[int(text.counts.sum(axis=1).argmax())]
-        spaces = _rotated(spaces, dict.fromkeys(text.names, largest), steps)
+        spaces = rotate(spaces, dict.fromkeys(text.names, largest), steps)
     elif way == "histwords":
-        spaces = _rotated(spaces, dict(zip(text.names[1:], text.names, strict=False)), steps)
+        spaces = rotate(spaces, dict(zip(text.names[1:], text.names, strict=False)), steps)
     worst = min(learned)
     if worst < LEARNED:
         warnings.warn(
@@ -157,10 +157,29 @@ def table_of_slice(
     return WordVectors(tuple(text.words[i] for i in rows.tolist()), vectors[rows], text.counts[k, rows])
 
 
-def _rotated(
-    spaces: dict[str, WordVectors], onto: dict[str, str], steps: Sequence[str]
+def rotate(
+    spaces: Mapping[str, WordVectors], onto: Mapping[str, str], steps: Sequence[str] = ("unit",)
 ) -> dict[str, WordVectors]:
-    """Every space rotated onto the (rotated) one that `onto` names, on the words that both have."""
+    """Normalise slices and rotate each onto the (rotated) one that `onto` names.
+
+    Parameters
+    ----------
+    spaces : mapping of str to WordVectors
+        In an order in which every goal but one that stays where it is comes before what is turned to it.
+    onto : mapping of str to str
+        Goal of a slice; one that has none, or itself, stays.
+    steps : sequence of str
+        Of :func:`align.normalize.normalize`.
+
+    Returns
+    -------
+    dict of str to WordVectors
+
+    Raises
+    ------
+    InputError
+        If two share no word.
+    """
     done: dict[str, WordVectors] = {}
     for name, space in spaces.items():
         matrix = normalize(space.matrix, steps)[0]
