@@ -81,9 +81,8 @@ class LocalSources:
         asked = urlsplit(path)
         if asked.path == "/opusapi/":
             query = {key: values[0] for key, values in parse_qs(asked.query).items()}
-            found = [
-                c for c in self.corpora if (c["source"], c["target"]) == (query["source"], query.get("target"))
-            ]
+            pair = query["source"], query.get("target")
+            found = [c for c in self.corpora if (c["source"], c["target"]) == pair]
             return 200, {}, json.dumps({"corpora": found}).encode()
         if asked.path in self.archives:
             return 200, {}, self.archives[asked.path]
