@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
@@ -237,7 +238,9 @@ def _resample(
         counts = np.stack([np.bincount(s[s >= 0], minlength=len(text.words)) for s in streams])
         drawn = replace(text, streams=streams, counts=counts, n_read=counts.sum(axis=1))
         fresh = replace(compass.options, seed=int(rng.integers(2**31)))
-        x, y = _train_again(compass, drawn, fresh)
+        with warnings.catch_warnings():  # of convergence: the first training has said it
+            warnings.simplefilter("ignore", UserWarning)
+            x, y = _train_again(compass, drawn, fresh)
         # neighbours are sought among words that are frequent enough, as in the slices themselves
         often = counts.min(axis=0) >= found.min_count
         kept = [
