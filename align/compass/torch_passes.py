@@ -48,10 +48,15 @@ def run_torch_passes(
     trainer = _Trainer(inputs, output, tables, options, learn_output, device)
     losses = torch.zeros(n_epochs, dtype=torch.float64, device=device)
     n_seen = torch.zeros(n_epochs, dtype=torch.float64, device=device)
-    for job in plan_jobs(streams, n_epochs=n_epochs, options=options):
-        for loss, n in trainer.train(np.array(streams[job.stream][job.start : job.stop]), job):
-            losses[job.epoch] += loss
-            n_seen[job.epoch] += n
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(options.threads)  # small steps: more threads than asked for wait for each other
+    try:
+        for job in plan_jobs(streams, n_epochs=n_epochs, options=options):
+            for loss, n in trainer.train(np.array(streams[job.stream][job.start : job.stop]), job):
+                losses[job.epoch] += loss
+                n_seen[job.epoch] += n
+    finally:
+        torch.set_num_threads(n_threads)
     inputs[:] = trainer.inputs.cpu().numpy()
     if learn_output:
         output[:] = trainer.output.cpu().numpy()
