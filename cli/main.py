@@ -15,9 +15,11 @@ from align import __version__
 from align.errors import UsageError
 from align.options import InduceOptions, MapOptions, WordsOptions
 from cli.cache import cache_commands
+from cli.compare import WITHOUT, compare_methods
 from cli.compass import compass_commands
 from cli.exit_codes import INTERRUPTED, exit_code, one_line
 from cli.flags import with_flags
+from cli.heads import heads_commands
 from cli.resources import Yes, ask_first, fetch_resources, list_resources, selection_json, show
 from cli.screen import Screen, print_json
 from cli.spaces import align_spaces, induce_lexicon
@@ -111,9 +113,7 @@ def transfer(
                 print_json({"out": str(folder), **selection_json(selection)})
             raise typer.Exit(0)
 
-    prepared = prepare(
-        options, agree=agree, decisions=_screen.decisions(), progress=_screen.progress()
-    )
+    prepared = prepare(options, agree=agree, decisions=_screen.decisions(), progress=_screen.progress())
     if dry_run:
         figures = estimate(prepared)
         _screen.prepared(prepared, figures)
@@ -137,6 +137,7 @@ def _made_of(options: TransferOptions) -> str:
 
 
 app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
+app.command()(with_flags(TransferOptions, compare_methods(lambda: _screen), without=WITHOUT))
 app.command()(list_resources(lambda: _screen))
 app.command()(fetch_resources(lambda: _screen))
 app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
@@ -144,6 +145,7 @@ app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
 app.command()(with_flags(WordsOptions, align_words(lambda: _screen)))
 app.add_typer(compass_commands(lambda: _screen), name="compass")
 app.add_typer(cache_commands(lambda: _screen), name="cache")
+app.add_typer(heads_commands(lambda: _screen), name="heads")
 
 
 @app.command()

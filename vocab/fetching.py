@@ -177,7 +177,7 @@ def do_without(error: UnavailableError, options: TransferOptions, src: Language,
         what,
         hint=f"On a machine with a network run `{prepare}`, copy what is written, and here run "
         f"`vocab-transfer --src {'./' * is_on_hub}{model} --tgt {tgt.code}{from_lang} --resources kit`; "
-        f"or pass text of your own with --parallel or --corpus",
+        f"or pass --parallel train.{src.code} train.{tgt.code} or --corpus text.txt",
     ) from error
 
 

@@ -195,13 +195,12 @@ def prepare(
         method = parse_expression(chosen.name)
         decisions.add("method", chosen.name, why)
     for wanted in (method, head_method):
-        needs = () if wanted is None else wanted.needs
-        missing = [need for need in needs if need not in given and not _trainable(need, materials)]
+        missing = [] if wanted is None else lacking(wanted, materials)
         if missing:
             raise UsageError(
                 f"method {wanted} needs {' and '.join(missing)}",
                 got=", ".join(sorted(given)) or "neither parallel text, vectors nor lexicon",
-                hint=_HOW_TO_GIVE[missing[0]],
+                hint=HOW_TO_GIVE[missing[0]],
             )
     device = _device(options, decisions)
     return Prepared(
@@ -221,7 +220,7 @@ def _has_own_head(source: Source, options: TransferOptions) -> bool:
     return has_own_head(checkpoint, match_checkpoint(layout, checkpoint))
 
 
-_HOW_TO_GIVE: Mapping[Need, str] = {
+HOW_TO_GIVE: Mapping[Need, str] = {
     "parallel": "pass --parallel FILE.src FILE.tgt, or --lexicon FILE",
     "vectors": "pass --src-vectors and --tgt-vectors, or --fetch vectors:cc, or text of both languages",
     "lexicon": "pass --lexicon FILE with one source<TAB>target pair a line",
@@ -261,6 +260,12 @@ def _given(materials: Materials) -> set[Need]:
     if materials.donor_src is not None:
         given.add("donor-src")
     return given
+
+
+def lacking(expression: Expression, materials: Materials) -> list[Need]:
+    """What methods need that is neither there nor can be made of what is there."""
+    given = _given(materials)
+    return [need for need in expression.needs if need not in given and not _trainable(need, materials)]
 
 
 def _trainable(need: Need, materials: Materials) -> bool:
@@ -317,6 +322,7 @@ def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> lis
 
 
 def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
+    from vocab.download import is_offline
     from vocab.hub import DEMO, resolve_model
     from vocab.loading import load_tokenizer
 
@@ -327,10 +333,13 @@ def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
         cache_dir=options.cache_dir,
         trust_remote_code=options.trust_remote_code,
     )
+    is_off = options.offline or is_offline()
     try:  # what is in the cache is good enough, unless a revision is asked for: a second run asks nobody
-        found = resolve(offline=True if options.revision is None else None)
+        found = resolve(offline=is_off or options.revision is None)
     except UnavailableError:
-        found = resolve(offline=options.offline or None)
+        if is_off or options.revision is not None:
+            raise
+        found = resolve(offline=False)
     if found.name != options.src:
         decisions.add("source model", found.name, f"alias {options.src}")
     tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)

@@ -18,6 +18,7 @@ Command = Callable[..., Run]
 
 @pytest.fixture
 def clean_hub(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
+    monkeypatch.delenv("VOCAB_TRANSFER_OFFLINE", raising=False)
     for name in list(os.environ):
         if name.startswith(("HF_", "HUGGINGFACE", "TRANSFORMERS_OFFLINE")) or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)

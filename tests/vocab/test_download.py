@@ -475,6 +475,7 @@ def test_the_disk_fills_up_meanwhile(server: FakeHub, target: Path, monkeypatch:
     assert _is_one_line(caught.value)
     assert _left(target) == ["words.bin.part", "words.bin.part.json"]
     monkeypatch.undo()
+    monkeypatch.delenv("VOCAB_TRANSFER_OFFLINE", raising=False)
     server.requests.clear()
     assert _fetch(server, target).read_bytes() == _DATA
     assert server.requests == []  # all of it was there
