@@ -12,33 +12,56 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vocab.api import transfer, transfer_model
+    from vocab.comparison import Comparison, compare
+    from vocab.heads import Head, add_head, list_heads
+    from vocab.held_out import Evaluation
     from vocab.options import TransferOptions
     from vocab.pipeline import TransferResult
     from vocab.plan import Origin, TransferPlan
     from vocab.sampling import Sampling
     from vocab.tokens import Vocabulary
+    from vocab.two_vocabularies import LoadedModel, load
+    from vocab.use_head import use_head
 
 # Loaded on first use: the command line's --help must not import torch.
 _MODULES = {
+    "Comparison": "comparison",
+    "Evaluation": "held_out",
+    "Head": "heads",
+    "LoadedModel": "two_vocabularies",
     "Origin": "plan",
     "Sampling": "sampling",
     "TransferOptions": "options",
     "TransferPlan": "plan",
     "TransferResult": "pipeline",
     "Vocabulary": "tokens",
+    "add_head": "heads",
+    "list_heads": "heads",
+    "load": "two_vocabularies",
+    "compare": "comparison",
     "transfer": "api",
     "transfer_model": "api",
+    "use_head": "use_head",
 }
 
 __all__ = [
+    "Comparison",
+    "Evaluation",
+    "Head",
+    "LoadedModel",
     "Origin",
     "Sampling",
     "TransferOptions",
     "TransferPlan",
     "TransferResult",
     "Vocabulary",
+    "add_head",
+    "compare",
+    "list_heads",
+    "load",
     "transfer",
     "transfer_model",
+    "use_head",
 ]
 
 

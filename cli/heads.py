@@ -1,0 +1,143 @@
+"""``vocab-transfer heads``: several vocabularies on one body."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.screen import Screen, print_json
+
+_Dir = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
+_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+_Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
+_Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
+    """The commands ``heads add``, ``heads list`` and ``heads use``."""
+    app = typer.Typer(help="Keep several vocabularies in one model directory.", no_args_is_help=True)
+
+    @app.command()
+    def add(
+        folder: _Dir,
+        source: Annotated[
+            Path, typer.Option("--from", metavar="DIR", help="The model whose vocabulary is added.")
+        ],
+        name: Annotated[str, typer.Option(help="What it is called.")],
+        out: Annotated[
+            Path | None, typer.Option(help="Write a copy with it there; by default it is added in place.")
+        ] = None,
+        default_name: Annotated[
+            str | None, typer.Option(help="What the vocabulary of DIR itself is called from now on.")
+        ] = None,
+        overwrite: _Overwrite = False,
+        trust_remote_code: _Trust = False,
+        json_: _Json = False,
+        debug: _Debug = False,
+    ) -> None:
+        """Add the vocabulary of a model to another model with the same body.
+
+        DIR stays an ordinary model directory; the new vocabulary lies in DIR/heads/NAME.
+
+        [bold]Examples[/bold]
+
+        vocab-transfer heads add roberta-base --from roberta-sw --name sw --default-name en
+        """
+        screen = the_screen()
+        from vocab.heads import add_head
+
+        screen.stage("comparing the bodies")
+        head = add_head(
+            folder,
+            source,
+            name,
+            out=out,
+            default_name=default_name,
+            overwrite=overwrite,
+            trust_remote_code=trust_remote_code,
+        )
+        facts = {
+            "name": head.name,
+            "tokens": head.n_tokens,
+            "rows": head.n_rows,
+            "bytes": head.n_bytes,
+            "path": str(head.folder),
+        }
+        screen.facts(facts)
+        if json_:
+            print_json(facts)
+
+    @app.command("list")
+    def list_all(
+        folder: _Dir, trust_remote_code: _Trust = False, json_: _Json = False, debug: _Debug = False
+    ) -> None:
+        """Name the vocabularies of a model directory; its own comes first."""
+        from vocab.heads import list_heads
+
+        heads = list_heads(folder, trust_remote_code=trust_remote_code)
+        if json_:
+            print_json(
+                {
+                    "heads": [
+                        {
+                            "name": head.name,
+                            "tokens": head.n_tokens,
+                            "rows": head.n_rows,
+                            "bytes": head.n_bytes,
+                            "default": head.is_default,
+                            "from": head.source,
+                        }
+                        for head in heads
+                    ]
+                }
+            )
+            return
+        table = [("name", "tokens", "rows", "MB", "from")]
+        for head in heads:
+            origin = "(default)" if head.is_default else str(head.source)
+            table.append(
+                (head.name, f"{head.n_tokens:,}", f"{head.n_rows:,}", f"{head.n_bytes / 1e6:,.1f}", origin)
+            )
+        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
+        for name, *numbers, origin in table:
+            cells = (cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True))
+            print("  ".join((name.ljust(widths[0]), *cells, origin)))
+
+    @app.command()
+    def use(
+        folder: _Dir,
+        name: Annotated[str, typer.Argument(help="A name that `heads list` shows.")],
+        out: Annotated[
+            Path | None, typer.Option(help="Directory of the finished model; by default DIR-NAME.")
+        ] = None,
+        overwrite: _Overwrite = False,
+        trust_remote_code: _Trust = False,
+        json_: _Json = False,
+        debug: _Debug = False,
+    ) -> None:
+        """Write one vocabulary with the body as an ordinary model directory.
+
+        [bold]Examples[/bold]
+
+        vocab-transfer heads use roberta-base sw --out roberta-sw
+        """
+        screen = the_screen()
+        from vocab.use_head import use_head
+
+        place = out or Path(f"{folder.resolve().name}-{name}")
+        screen.stage("writing and verifying the model")
+        written = use_head(folder, name, place, overwrite=overwrite, trust_remote_code=trust_remote_code)
+        facts = {
+            "rows": written.n_rows,
+            "forward_pass": written.verification.forward,
+            "written_and_verified": str(written.path),
+        }
+        screen.facts(facts)
+        if json_:
+            print_json({"name": name, "out": str(written.path), "rows": written.n_rows})
+
+    return app
