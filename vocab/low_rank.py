@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
 
-_BLOCK_ROWS = 4096  # rows held in float64 at a time
+_BLOCK_ROWS = 1024  # rows multiplied at a time
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +53,11 @@ class LowRank:
         if (np.diff(self.rows) <= 0).any():
             raise InputError("the rows of a low-rank part do not rise")
         if (np.diff(self.anchors) <= 0).any():
-            anchors, position = np.unique(self.anchors, return_inverse=True)
-            right = np.zeros((len(anchors), self.right.shape[1]), np.float32)
-            np.add.at(right, position, self.right)
+            anchors, first, position = np.unique(self.anchors, return_index=True, return_inverse=True)
+            right = self.right[first]
+            again = np.ones(len(position), bool)
+            again[first] = False
+            np.add.at(right, position[again], self.right[again])
             object.__setattr__(self, "anchors", anchors)
             object.__setattr__(self, "right", right)
         if not (np.isfinite(self.left).all() and np.isfinite(self.right).all()):
@@ -72,16 +76,22 @@ class LowRank:
     def add_to(self, new: NDArray[Any], old: NDArray[Any]) -> None:
         """Add this part's rows, of ``old`` rows, to ``new``.
 
-        Time ``2 (n_rows + n_anchors) rank dim`` operations, memory blocks of 4096 rows in float64: where
-        weights of either sign nearly cancel, float32 would lose digits. Products run in one thread, for the
-        same bits on any number of them.
+        Time ``2 (n_rows + n_anchors) rank dim`` operations, memory blocks of 1024 rows a thread. Old rows are summed in
+        float64: where there are many of either sign that nearly cancel, float32 would lose digits. The rank
+        is small, so the new rows are then products in their own dtype. Each product runs in one thread and
+        blocks do not depend on the number of threads that share them, nor do the bits.
         """
         with threadpool_limits(1, user_api="blas"):
             core = np.zeros((self.left.shape[1], *old.shape[1:]))
             for block in _blocks(len(self.anchors)):
                 core += self.right[block].astype(np.float64).T @ old[self.anchors[block]].astype(np.float64)
-            for block in _blocks(len(self.rows)):
-                new[self.rows[block]] += self.left[block].astype(np.float64) @ core
+            core = core.astype(new.dtype)
+
+            def add(block: slice) -> None:
+                new[self.rows[block]] += self.left[block].astype(new.dtype, copy=False) @ core
+
+            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+                list(pool.map(add, _blocks(len(self.rows))))
 
     def add_weights(self, weights: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
         """Add the weights of some new rows, written out, to an array of shape (len(rows), n_src)."""

@@ -8,6 +8,7 @@ empirical study on cross-lingual vocabulary adaptation", arXiv:2402.10712.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,6 +26,7 @@ from vocab.methods.sparsemax import sparsemax_mix
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
 
+_BLOCK_ROWS = 512  # rows in float64 at a time, in the cache
 _SMALL_SUM = 0.1  # of cosines, among which the largest is often above 0.5
 
 
@@ -41,9 +43,9 @@ class ClpFactors:
         New tokens with a vector in the helper.
     anchors : ndarray of int64, shape (n_anchors,)
         Source ids of the shared tokens.
-    left : ndarray of float64, shape (n_new, dim)
+    left : ndarray of float64 (float32 in a plan), shape (n_new, dim)
         Unit rows of the helper, each over its sum of cosines.
-    right : ndarray of float64, shape (n_anchors, dim)
+    right : ndarray of float64 (float32 in a plan), shape (n_anchors, dim)
         Unit rows of the helper.
     sums : ndarray of float64, shape (n_new,)
         The sum of each row's cosines. Near 0, where those of either sign cancel, the row becomes very large.
@@ -51,8 +53,8 @@ class ClpFactors:
 
     rows: NDArray[np.int64]
     anchors: NDArray[np.int64]
-    left: NDArray[np.float64]
-    right: NDArray[np.float64]
+    left: NDArray[np.floating]
+    right: NDArray[np.floating]
     sums: NDArray[np.float64]
 
     def apply(self, matrix: NDArray[Any]) -> NDArray[Any]:
@@ -162,22 +164,37 @@ def _sides(
 
 
 def _factors(
-    taken: Overlap, new: NDArray[np.int64], shared: NDArray[np.int64], helper: NDArray[np.floating]
+    taken: Overlap,
+    new: NDArray[np.int64],
+    shared: NDArray[np.int64],
+    helper: NDArray[np.floating],
+    dtype: type[np.floating] = np.float64,
 ) -> ClpFactors:
-    right, left = _unit_rows(helper, shared), _unit_rows(helper, new)
-    sums = np.einsum("ij,j->i", left, right.sum(axis=0))
+    """The factors; computed in float64, a block at a time, and kept in `dtype`."""
+    right, left = (np.empty((len(ids), helper.shape[1]), dtype) for ids in (shared, new))
+    total, sums = np.zeros(helper.shape[1]), np.empty(len(new))
+    for part, rows in _unit_rows(helper, shared):
+        right[part] = rows
+        total += rows.sum(axis=0)
+    for part, rows in _unit_rows(helper, new):
+        sums[part] = np.einsum("ij,j->i", rows, total)
+        rows /= np.where(sums[part] == 0, 1.0, sums[part])[:, None]
+        left[part] = rows
     usable = sums != 0
     if not usable.all():
         new, left, sums = new[usable], left[usable], sums[usable]
-    left /= sums[:, None]
     return ClpFactors(new, taken.found[shared], left, right, sums)
 
 
-def _unit_rows(helper: NDArray[np.floating], ids: NDArray[np.int64]) -> NDArray[np.float64]:
+def _unit_rows(
+    helper: NDArray[np.floating], ids: NDArray[np.int64]
+) -> Iterator[tuple[slice, NDArray[np.float64]]]:
     """Rows of the helper, none of them zero, at length 1."""
-    rows = helper[ids].astype(np.float64)
-    rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
-    return rows
+    for start in range(0, len(ids), _BLOCK_ROWS):
+        part = slice(start, start + _BLOCK_ROWS)
+        rows = helper[ids[part]].astype(np.float64)
+        rows /= np.sqrt(np.einsum("ij,ij->i", rows, rows))[:, None]
+        yield part, rows
 
 
 def _clp(
@@ -201,7 +218,7 @@ def _clp(
             unit(helper[new].astype(np.float32)), unit(helper[shared].astype(np.float32))
         )
     elif top is None:
-        factors = _factors(taken, new, shared, helper)
+        factors = _factors(taken, new, shared, helper, np.float32)
         mixtures, new = sp.csr_array((0, len(shared)), dtype=np.float32), new[:0]
     else:
         mixtures, new = _nearest(new, helper[new], helper[shared], top)
@@ -223,8 +240,7 @@ def _clp(
 def _with_factors(plan: TransferPlan, factors: ClpFactors) -> TransferPlan:
     """Fill the mixed rows with the published weights, none of them written out."""
     _warn_cancelled(factors.sums)
-    left, right = factors.left.astype(np.float32), factors.right.astype(np.float32)
-    part = LowRank(factors.rows, left, factors.anchors, right)
+    part = LowRank(factors.rows, factors.left, factors.anchors, factors.right)
     origins = plan.origins.copy()
     origins[part.rows] = Origin.MIXED
     return replace(plan, origins=origins, low_rank=(part,))
