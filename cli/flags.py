@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
@@ -16,10 +16,13 @@ from vocab.options import Lines
 _ON_SCREEN: dict[Any, Any] = {Lines: Path}
 
 
-def with_flags(options_class: type, command: Callable[..., Any]) -> Callable[..., Any]:
+def with_flags(
+    options_class: type, command: Callable[..., Any], *, without: Collection[str] = ()
+) -> Callable[..., Any]:
     """Give `command` one flag for every field of `options_class`, before its own parameters.
 
-    The command is called with its own parameters and ``options``, an instance built from the flags.
+    Fields in `without` have no flag and keep their default. The command is called with its own parameters
+    and ``options``, an instance built from the flags.
     """
     own = [
         parameter
@@ -28,7 +31,8 @@ def with_flags(options_class: type, command: Callable[..., Any]) -> Callable[...
     ]
     hints = get_type_hints(options_class)
     flags = []
-    for item in fields(options_class):
+    flagged = [item for item in fields(options_class) if item.name not in without]
+    for item in flagged:
         # named only where typer would add a --no-... of its own
         names = [f"--{item.name.replace('_', '-')}"] if hints[item.name] is bool else []
         option = typer.Option(
@@ -49,7 +53,7 @@ def with_flags(options_class: type, command: Callable[..., Any]) -> Callable[...
         )
 
     def run(*args: Any, **values: Any) -> Any:
-        given = {item.name: values.pop(item.name) for item in fields(options_class)}
+        given = {item.name: values.pop(item.name) for item in flagged}
         for name, value in given.items():
             if isinstance(value, list):
                 given[name] = tuple(value)

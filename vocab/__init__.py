@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vocab.api import transfer, transfer_model
-    from vocab.comparison import Comparison, compare
+    from vocab.comparison import compare
+    from vocab.comparison_results import Comparison
     from vocab.heads import Head, add_head, list_heads
     from vocab.held_out import Evaluation
     from vocab.options import TransferOptions
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 # Loaded on first use: the command line's --help must not import torch.
 _MODULES = {
-    "Comparison": "comparison",
+    "Comparison": "comparison_results",
     "Evaluation": "held_out",
     "Head": "heads",
     "LoadedModel": "two_vocabularies",

@@ -25,6 +25,7 @@ from vocab.tokenizer_pipeline import (
     source_spec,
     unknown_token,
 )
+from vocab.tokenizer_report import unreachable_tokens
 from vocab.tokens import BYTE_TO_CHAR, Vocabulary, backend
 from vocab.training_words import count_chunks, count_words
 
@@ -145,10 +146,7 @@ def trim_tokenizer(
     fixed = _always_kept(vocabulary, spec, algorithm)
     mask = _closed(fixed, order, _parts(vocabulary, spec, algorithm), vocab_size)
     kept = np.flatnonzero(mask)
-    ids = {vocabulary.tokens[old]: new for new, old in enumerate(kept.tolist())}
-    trimmed = build(tokenizer, spec, _trimmed_model(spec, ids), ids)
-    if backend(trimmed).get_vocab(with_added_tokens=True) != ids:
-        raise OutputError("the trimmed tokenizer has other ids than were given to it")
+    trimmed = _rebuilt(tokenizer, vocabulary, spec, kept)
     n_words, n_recut, n_changed = _compare(vocabulary, spec, trimmed, texts, kept)
     if n_changed:
         warnings.warn(
@@ -160,6 +158,63 @@ def trim_tokenizer(
     n_old = sum(1 for token in vocabulary.tokens if token)
     why = f"{len(kept):,} of {n_old:,} tokens: {rule}{asked}, and what these are made of"
     return TrimmedTokenizer(trimmed, algorithm, kept, why, n_words, n_recut, n_changed)
+
+
+def delete_tokens(
+    tokenizer: PreTrainedTokenizerFast, *, share: float, rng: np.random.Generator
+) -> tuple[PreTrainedTokenizerFast, NDArray[np.int64]]:
+    """Leave out some tokens that no other token is made of, drawn at random.
+
+    Tokens that no text produces are not drawn. The rest of the tokenizer cuts text as before where the
+    deleted tokens do not occur.
+
+    Parameters
+    ----------
+    tokenizer : PreTrainedTokenizerFast
+    share : float
+        Of all ordinary tokens; fewer where fewer can go.
+    rng : Generator
+
+    Returns
+    -------
+    tokenizer : PreTrainedTokenizerFast
+    kept : ndarray of int64
+        The old id of each new one.
+
+    Raises
+    ------
+    InputError
+        If no token can go.
+    """
+    vocabulary = Vocabulary.of(tokenizer)
+    spec, algorithm = editable_spec(tokenizer)
+    ordinary = np.array([bool(surface) for surface in vocabulary.surfaces]) & ~vocabulary.special
+    parts = _parts(vocabulary, spec, algorithm)
+    free = ordinary & ~_always_kept(vocabulary, spec, algorithm)
+    free[[part for i in np.flatnonzero(ordinary).tolist() for part in parts(i) if part != i]] = False
+    n_wanted = round(share * ordinary.sum())
+    drawn = rng.permutation(np.flatnonzero(free))[: 2 * n_wanted]
+    lost = {vocabulary.ids[token] for token in unreachable_tokens(vocabulary, among=set(drawn.tolist()))}
+    deleted = [i for i in drawn.tolist() if i not in lost][:n_wanted]
+    if not deleted:
+        raise InputError("no token of the vocabulary can be deleted", got=f"{ordinary.sum()} ordinary tokens")
+    kept = np.array([bool(token) for token in vocabulary.tokens])
+    kept[deleted] = False
+    rows = np.flatnonzero(kept)
+    return _rebuilt(tokenizer, vocabulary, spec, rows), rows
+
+
+def _rebuilt(
+    tokenizer: PreTrainedTokenizerFast,
+    vocabulary: Vocabulary,
+    spec: dict[str, Any],
+    kept: NDArray[np.int64],
+) -> PreTrainedTokenizerFast:
+    ids = {vocabulary.tokens[old]: new for new, old in enumerate(kept.tolist())}
+    trimmed = build(tokenizer, spec, _trimmed_model(spec, ids), ids)
+    if backend(trimmed).get_vocab(with_added_tokens=True) != ids:
+        raise OutputError("the trimmed tokenizer has other ids than were given to it")
+    return trimmed
 
 
 def script_names(script: str) -> tuple[str, ...]:
