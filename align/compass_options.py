@@ -50,10 +50,11 @@ class VectorOptions:
     window: int = option(5, "Words looked at on either side.", group="Training")
     n_negatives: int = option(10, "False answers drawn for each prediction.", group="Training")
     epochs: int | None = option(
-        None, "Passes over the text; by default as many as show 20 million words, 5 to 200.", group="Training"
+        None, "Passes over the text; by default what --updates comes to, 5 to 200.", group="Training"
     )
+    updates: int = option(20_000_000, "Words shown in all.", group="Training")
     slice_epochs: int | None = option(
-        None, "Passes over each slice; by default --epochs, else by its size.", group="Training"
+        None, "Passes over each slice; by default as many as over all of them.", group="Training"
     )
     learning_rate: float | None = option(
         None, "At the first word; 0.1 for cbow, 0.025 for skipgram.", group="Training"

@@ -139,11 +139,11 @@ def counts_of_slice(text: SlicedText, k: int, options: CompassOptions) -> NDArra
     return used
 
 
-def slice_options(options: CompassOptions, k: int) -> CompassOptions:
-    """The options that slice k is trained with, as word2vec takes them."""
+def slice_options(options: CompassOptions, k: int, *, n_epochs: int | None = None) -> CompassOptions:
+    """The options that slice k is trained with, as word2vec takes them; `n_epochs`: those of a compass."""
     return replace(
         options,
-        epochs=options.slice_epochs or options.epochs,
+        epochs=options.slice_epochs or n_epochs or options.epochs,
         learning_rate=options.slice_learning_rate or options.learning_rate,
         seed=options.seed + 1 + k,
     )

@@ -70,7 +70,7 @@ def train_pooled(
         fit = train_word2vec(
             [text.streams[k]],
             used,
-            options=slice_options(options, k),
+            options=slice_options(options, k, n_epochs=whole.n_epochs),
             words=text.words,
             inputs=None if options.init == "hidden" else whole.inputs,
             output=whole.output,

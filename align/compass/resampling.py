@@ -289,7 +289,7 @@ def _train_again(
             train_word2vec(
                 [text.streams[k]],
                 total if options.init == "copy" else counts_of_slice(text, k, options),
-                options=slice_options(options, k),
+                options=slice_options(options, k, n_epochs=len(compass.history.get("", ()))),
                 words=text.words,
                 inputs=compass.vectors if begun else None,
                 output=compass.output,
