@@ -15,6 +15,10 @@ from benchmarks.record import write
 CASES = {
     "retrieval": ("retrieval", "sentence retrieval right after a transfer, by method"),
     "retrieval-curve": ("retrieval_curve", "the same by amount of parallel text and by vocabulary size"),
+    "initialisations": (
+        "initialisations",
+        "every method: retrieval, tokens deleted and made again, bits per byte, time and memory",
+    ),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
     "methods-speed": (

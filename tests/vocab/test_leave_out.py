@@ -24,8 +24,6 @@ from vocab.trimming import delete_tokens
 def test_deleted_tokens_are_gone_and_the_rest_is_as_before(
     tokenizers: Mapping[str, Any], family: str
 ) -> None:
-    tokenizers: Mapping[str, Any], family: str
-) -> None:
     whole = Vocabulary.of(tokenizers[family])
     reduced, kept = delete_tokens(tokenizers[family], share=0.1, rng=np.random.default_rng(3))
     deleted = np.setdiff1d(np.flatnonzero([bool(token) for token in whole.tokens]), kept)
