@@ -250,7 +250,7 @@ def _moved(found: Shift, row: int) -> dict[str, Any]:
         "rank": float(found.rank[row]),
         "counts": found.counts[row].tolist(),
     }
-    for name, values in (("p", found.p_value), ("q", found.q_value)):
+    for name, values in (("p", found.p_value), ("p_pooled", found.p_pooled), ("q", found.q_value)):
         if values is not None:
             told[name] = float(values[row])
     if found.low is not None and found.high is not None:

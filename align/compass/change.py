@@ -43,8 +43,9 @@ class Shift:
         Words of `min_count` occurrences in one slice and none in the other, most frequent first.
     low, high : float64 arrays, shape (n_words,), optional
         Bootstrap interval of `change`; see :func:`align.compass.resampling.bootstrap_shift`.
-    p_value, q_value : float64 arrays, shape (n_words,), optional
-        Of the permutation test, and after Benjamini and Hochberg's correction for the number of words; see
+    p_value, p_pooled, q_value : float64 arrays, shape (n_words,), optional
+        Of the permutation test: by the word's own permutations, by those of words as frequent too, and the
+        latter after Benjamini and Hochberg's correction for the number of words; see
         :func:`align.compass.resampling.permutation_test`.
     n_resamples : int
         Of either.
@@ -67,6 +68,7 @@ class Shift:
     low: NDArray[np.float64] | None = None
     high: NDArray[np.float64] | None = None
     p_value: NDArray[np.float64] | None = None
+    p_pooled: NDArray[np.float64] | None = None
     q_value: NDArray[np.float64] | None = None
     n_resamples: int = 0
 
@@ -207,12 +209,60 @@ def frequency_rank(
     (at the ends, the window nearest). It says how unusual a change is, and is no test of no change: some word
     of every window is first.
     """
-    order = np.lexsort((np.arange(len(change)), counts.min(axis=1)))
-    size = min(n_alike + 1, len(change))
+    order, starts, size = _alike(counts, n_alike)
     windows = sliding_window_view(change[order], size)
-    at = np.clip(np.arange(len(change)) - size // 2, 0, len(windows) - 1)
     rank = np.empty(len(change))
     for start in range(0, len(order), 4096):
         part = slice(start, start + 4096)
-        rank[order[part]] = (windows[at[part]] >= change[order[part], None]).mean(axis=1)
+        rank[order[part]] = (windows[starts[part]] >= change[order[part], None]).mean(axis=1)
     return rank
+
+
+def pooled_p(
+    change: NDArray[np.float64],
+    null: NDArray[np.float64],
+    counts: NDArray[np.int64],
+    *,
+    n_alike: int = 400,
+) -> NDArray[np.float64]:
+    """P-values from the permutations of all words as frequent.
+
+    Of every change, observed or permuted, the mean of the word's others is taken off; the observed ones are
+    then compared with the permuted ones of the words in a window of :func:`frequency_rank`. What is assumed
+    is that under permutation words as frequent differ in the mean of their change alone, not in its spread.
+
+    Parameters
+    ----------
+    change : float64 array, shape (n_words,)
+    null : float64 array, shape (n_permutations, n_words)
+        Change in every permutation, NaN where it is not known.
+    counts : int64 array, shape (n_words, 2)
+    n_alike : int
+
+    Returns
+    -------
+    float64 array, shape (n_words,)
+        1 / (1 + n_permutations (n_alike + 1)) at the least.
+    """
+    every = np.concatenate((change[None], null))
+    known = ~np.isnan(every)
+    filled = np.where(known, every, 0.0)
+    others = (filled.sum(axis=0) - filled) / np.maximum(known.sum(axis=0) - 1, 1)
+    # an unknown one counts as a large change
+    apart = np.where(known, every - others, np.inf)
+    order, starts, size = _alike(counts, n_alike)
+    windows = sliding_window_view(apart[1:, order], size, axis=1)
+    p = np.empty(len(change))
+    for start in range(0, len(order), 256):
+        part = slice(start, start + 256)
+        as_large = windows[:, starts[part]] >= apart[0, order[part], None]
+        p[order[part]] = (1 + as_large.sum(axis=(0, 2))) / (1 + len(null) * size)
+    return p
+
+
+def _alike(counts: NDArray[np.int64], n_alike: int) -> tuple[NDArray[np.int64], NDArray[np.int64], int]:
+    """Words by the lesser of their counts, the start of each one's window in that order, and its size."""
+    order = np.lexsort((np.arange(len(counts)), counts.min(axis=1)))
+    size = min(n_alike + 1, len(counts))
+    starts = np.clip(np.arange(len(counts)) - size // 2, 0, len(counts) - size)
+    return order, starts, size

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.compass.alternatives import counts_of_slice, slice_options, table_of_slice, train_by
-from align.compass.change import Shift
+from align.compass.change import Shift, pooled_p
 from align.compass.corpus import SlicedText
 from align.compass.kernels import SENTENCE_END
 from align.compass.measures import similarity
@@ -50,7 +50,6 @@ def permutation_test(
     text : SlicedText
         What it was trained on, with all slices or those two; see :func:`on_words_of`.
     n_permutations : int
-        The least p-value there can be is 1 / (n_permutations + 1).
     seed : int
     block : int, optional
         Lines of a passage, which stay together because words come in flocks; by default as many as make 500
@@ -61,7 +60,9 @@ def permutation_test(
     Returns
     -------
     Shift
-        `found` with `p_value`, `q_value` and `n_resamples`.
+        `found` with `p_value`, which is exact and no less than 1 / (n_permutations + 1), `p_pooled` and
+        `q_value`, which few permutations suffice for (:func:`align.compass.change.pooled_p`), and
+        `n_resamples`.
 
     Raises
     ------
@@ -85,7 +86,10 @@ def permutation_test(
     # what could not be measured counts as a large change, against the claim
     n_as_large = (np.where(np.isnan(changes), np.inf, changes) >= found.change).sum(axis=0)
     p = (n_as_large + 1) / (n_permutations + 1)
-    return replace(found, p_value=p, q_value=false_discovery(p), n_resamples=n_permutations)
+    pooled = pooled_p(found.change, changes, found.counts)
+    return replace(
+        found, p_value=p, p_pooled=pooled, q_value=false_discovery(pooled), n_resamples=n_permutations
+    )
 
 
 def bootstrap_shift(

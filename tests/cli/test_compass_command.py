@@ -11,6 +11,7 @@ import xml.etree.ElementTree as ET
 from collections.abc import Callable
 from dataclasses import MISSING, fields
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -210,4 +211,4 @@ def test_flags_have_the_defaults_of_the_library() -> None:
         "ns_exponent",
         "n_buckets",
     }
-    assert (Method.__args__, Measure.__args__, Control.__args__) == (METHODS, MEASURES, CONTROLS)
+    assert tuple(map(get_args, (Method, Measure, Control))) == (METHODS, MEASURES, CONTROLS)
