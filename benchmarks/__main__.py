@@ -39,7 +39,7 @@ CASES = {
     "lexicon": ("lexicon_check", "the bundled lexicon against a public dictionary"),
     "compass-identity": ("compass_identity", "halves of one corpus as slices, beside figures of CADE"),
     "compass-speed": ("compass_speed", "words a second of word2vec beside gensim's (--gensim)"),
-    "compass-shift": ("compass_shift", "change of meaning against human judgement (SemEval-2020, GEMS)"),
+    "compass-shift": ("compass_shift", "change of meaning against human judgement (SemEval-2020)"),
     "compass-silver": ("compass_silver", "words that took another's place between Bibles"),
     "bare-command": ("bare_command", "vocab-transfer --src roberta --tgt sw, all sources on 127.0.0.1"),
     "clone": ("fresh_clone", "make demo and make test on a fresh clone"),

@@ -181,7 +181,7 @@ def test_permutation_finds_the_word_and_not_many_others(compass: Compass, text: 
     q = dict(zip(tested.words, tested.q_value, strict=True))
     n = len(tested.words)
     assert q.pop("shifter") == pytest.approx(n / (1 + 9 * n))  # as low as it can be
-    assert min(q.values()) > 0.2
+    assert min(q.values()) > 1.2 * n / (1 + 9 * n)
     # noise words differ by chance alone: pooled p-values are spread evenly
     assert 0.35 < tested.p_pooled.mean() < 0.65
 
