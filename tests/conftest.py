@@ -6,6 +6,11 @@ import os
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# On a busy machine any example may take long; that says nothing of the code.
+settings.register_profile("busy", deadline=None)
+settings.load_profile("busy")
 
 # No test asks a server of the world; those that serve something themselves lift this.
 os.environ["VOCAB_TRANSFER_OFFLINE"] = "1"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-import os
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from vocab.cache import (
     put,
     write_json,
 )
-from vocab.hub import is_offline as is_hub_offline
+from vocab.hub import is_offline
 
 _CHUNK = 1 << 18
 _UNPACKED_RATIO = 1.5
@@ -69,12 +68,6 @@ class _Job:
         raise UnavailableError(what, where=self.url, hint=self.hint) from cause
 
 
-def is_offline() -> bool:
-    """Whether VOCAB_TRANSFER_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network."""
-    own = os.environ.get("VOCAB_TRANSFER_OFFLINE", "")
-    return own.upper() in {"1", "ON", "YES", "TRUE"} or is_hub_offline()
-
-
 def download(
     url: str,
     path: str | PathLike[str],
@@ -114,7 +107,7 @@ def download(
     progress, notice : callable, optional
         See :data:`vocab.cache.Progress`; `notice` gets sentences for a person.
     offline : bool, optional
-        Use what is there, and ask nobody. By default as :func:`is_offline` says.
+        Use what is there, and ask nobody. By default as :func:`vocab.hub.is_offline` says.
     hint : str, optional
         What a person can do when the file cannot be had.
     retry_wait_s : float

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 def terms_of(options: TransferOptions) -> Terms:
     """The part of the options that decides what is fetched."""
     from vocab.cache import default_cache
-    from vocab.download import is_offline
+    from vocab.hub import is_offline
     from vocab.resources.selection import Terms
 
     return Terms(
@@ -94,8 +94,7 @@ def source_to_fetch(options: TransferOptions) -> Resource | None:
     from huggingface_hub import HfApi
     from huggingface_hub.utils import filter_repo_objects
 
-    from vocab.download import is_offline
-    from vocab.hub import MODEL_FILES, NOT_WANTED, resolve_model
+    from vocab.hub import MODEL_FILES, NOT_WANTED, is_offline, resolve_model
     from vocab.resources.addresses import address
     from vocab.resources.description import Resource
 

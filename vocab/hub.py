@@ -166,10 +166,10 @@ def resolve_tokenizer(
 
 
 def is_offline() -> bool:
-    """Whether HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network, at the time of the call."""
+    """Whether VOCAB_TRANSFER_OFFLINE, HF_HUB_OFFLINE or TRANSFORMERS_OFFLINE forbids the network now."""
     # huggingface_hub reads these once, when it is imported
-    value = os.environ.get("HF_HUB_OFFLINE") or os.environ.get("TRANSFORMERS_OFFLINE") or ""
-    return value.upper() in {"1", "ON", "YES", "TRUE"}
+    names = ("VOCAB_TRANSFER_OFFLINE", "HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").upper() in {"1", "ON", "YES", "TRUE"} for name in names)
 
 
 def hub_cache(cache_dir: str | PathLike[str] | None = None) -> Path:

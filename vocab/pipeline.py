@@ -132,6 +132,8 @@ class TransferResult:
                 overwrite=overwrite,
                 dtype=None if options.dtype == "keep" else options.dtype,
                 pad_to_multiple_of=multiple,
+                rank=options.rank,
+                keep_factorized=options.keep_factorized,
                 probe_texts=self.prepared.materials.text[:8],
                 device=self.prepared.device,
                 trust_remote_code=options.trust_remote_code,
@@ -182,6 +184,11 @@ def prepare(
     if (head_method is not None or options.head_norm != "none") and not _has_own_head(source, options):
         head_method = None
         decisions.add("head", "like the input", "the model has no output head that is not tied to it")
+    if options.rank is not None:
+        from vocab.low_rank_output import check_rank
+
+        trust = options.trust_remote_code
+        check_rank(source.path, options.rank, keep=options.keep_factorized, trust_remote_code=trust)
     with progress.stage("read the material"):
         materials = gather(
             options, src_lang, tgt_lang, selection=selection, decisions=decisions, progress=progress
@@ -322,8 +329,7 @@ def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> lis
 
 
 def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
-    from vocab.download import is_offline
-    from vocab.hub import DEMO, resolve_model
+    from vocab.hub import DEMO, is_offline, resolve_model
     from vocab.loading import load_tokenizer
 
     resolve = partial(

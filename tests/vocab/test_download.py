@@ -25,7 +25,6 @@ from typing import Any
 import pytest
 
 import vocab.archives
-import vocab.download
 from align.errors import InputError, OutputError, ToolkitError, UnavailableError, UsageError
 from tests.vocab.fake_hub import FakeHub, serving
 from vocab import web
@@ -469,7 +468,7 @@ def test_the_disk_fills_up_meanwhile(server: FakeHub, target: Path, monkeypatch:
     def full(file: Any) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr(vocab.download.os, "fsync", full)
+    monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(OutputError, match="No space left on device") as caught:
         _fetch(server, target)
     assert _is_one_line(caught.value)

@@ -46,7 +46,7 @@ def find(
     cache : path, optional
         By default :func:`vocab.cache.default_cache`.
     offline : bool, optional
-        By default as :func:`vocab.download.is_offline` says.
+        By default as :func:`vocab.hub.is_offline` says.
 
     Returns
     -------
@@ -64,7 +64,7 @@ def find(
         For each source that cannot be asked.
     """
     from vocab.cache import default_cache
-    from vocab.download import is_offline
+    from vocab.hub import is_offline
     from vocab.resources import bundled, fasttext, opus
 
     src, tgt = _language(src_lang), _language(tgt_lang)
@@ -122,7 +122,8 @@ def fetch(
         A file of a written directory is not what was written.
     """
     from vocab.cache import default_cache, sha256_of
-    from vocab.download import download, is_offline
+    from vocab.download import download
+    from vocab.hub import is_offline
     from vocab.resources import fasttext, hub_files, opus
 
     path = resource.path(Path(cache or default_cache()).expanduser())
@@ -169,7 +170,7 @@ def fasttext_vectors(
         Not in the cache, and none published for the language, or no network.
     """
     from vocab.cache import default_cache
-    from vocab.download import is_offline
+    from vocab.hub import is_offline
     from vocab.resources import fasttext
 
     folder = Path(cache or default_cache()).expanduser()

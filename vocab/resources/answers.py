@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
 from align.errors import OutputError, UnavailableError
+from vocab.cache import keep
 from vocab.web import read_url
 
 FRESH_S = 7 * 24 * 3600.0
@@ -65,22 +65,13 @@ def _fresh(url: str, kept: Path, name: str, understand: Callable[[Any], T]) -> T
         start = text[:40].decode(errors="replace")
         raise UnavailableError(f"{name}: the answer is no JSON", got=repr(start), where=url) from None
     understood = understand(answer)
-    _keep(kept, text)
-    return understood
-
-
-def _keep(path: Path, text: bytes) -> None:
-    new = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new.write_bytes(text)
-        os.replace(new, path)
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        keep(kept, text, url=url)
     except OSError as error:
         raise OutputError(
             f"the cache cannot be written: {error.strerror}",
-            where=path.parent,
+            where=kept.parent,
             hint="Make room, or name another place with VOCAB_TRANSFER_CACHE",
         ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            new.unlink(missing_ok=True)
+    return understood
