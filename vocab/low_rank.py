@@ -76,10 +76,10 @@ class LowRank:
     def add_to(self, new: NDArray[Any], old: NDArray[Any]) -> None:
         """Add this part's rows, of ``old`` rows, to ``new``.
 
-        Time ``2 (n_rows + n_anchors) rank dim`` operations, memory blocks of 1024 rows a thread. Old rows are summed in
-        float64: where there are many of either sign that nearly cancel, float32 would lose digits. The rank
-        is small, so the new rows are then products in their own dtype. Each product runs in one thread and
-        blocks do not depend on the number of threads that share them, nor do the bits.
+        Time ``2 (n_rows + n_anchors) rank dim`` operations, memory blocks of 1024 rows a thread. Old rows are
+        summed in float64: where there are many of either sign that nearly cancel, float32 would lose digits.
+        The rank is small, so the new rows are then products in their own dtype. Each product runs in one
+        thread and blocks do not depend on the number of threads that share them, nor do the bits.
         """
         with threadpool_limits(1, user_api="blas"):
             core = np.zeros((self.left.shape[1], *old.shape[1:]))

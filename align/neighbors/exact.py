@@ -8,6 +8,8 @@ number of threads.
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -27,6 +29,7 @@ from align.normalize import unit
 
 _QUERY_BLOCK, _CANDIDATE_BLOCK = 768, 1024  # the products of a block stay in the cache
 _TORCH_PRODUCTS = 1 << 38
+_DRIVERS = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/nvhost-ctrl", "/dev/kfd")
 
 Backend = Literal["auto", "cpu", "torch"]
 
@@ -180,7 +183,14 @@ def _use_torch(n_products: int, backend: str, device: str | None) -> bool:
     if backend != "auto":
         return backend == "torch"
     # torch takes seconds to import: only for what takes longer
-    return device is not None or (n_products >= _TORCH_PRODUCTS and torch_backend.cuda_is_available())
+    if device is not None or n_products < _TORCH_PRODUCTS or not _may_have_driver():
+        return device is not None
+    return torch_backend.cuda_is_available()
+
+
+def _may_have_driver() -> bool:
+    """Whether it is worth importing torch to ask for a device: on Linux, a driver's files say so."""
+    return "torch" in sys.modules or sys.platform != "linux" or any(map(os.path.exists, _DRIVERS))
 
 
 def _searcher(

@@ -78,8 +78,6 @@ def _screen_both_ways(
 
 
 def _generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
-    # cheap, and needed before numba turns the instruction below into machine code
-    binding.initialize_native_asmparser()
     candidates, queries, starts, scales, floors, candidate_scales, margins, uppers, masks, n_steps = (
         arguments[:10]
     )
@@ -145,6 +143,9 @@ def _generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> An
             builder.store(reached, at(candidate_masks, _MASK, 2 * (4 * q + v)))
     return context.get_dummy_value()
 
+
+# needed where code that calls these is compiled, though they themselves come from numba's cache
+binding.initialize_native_asmparser()
 
 screen_tile: Any = intrinsic(_screen_tile)
 screen_both_ways: Any = intrinsic(_screen_both_ways)
