@@ -54,6 +54,8 @@ def transfer(
     trust_remote_code: bool = _DEFAULT.trust_remote_code,
     device: Device = _DEFAULT.device,
     dtype: DType = _DEFAULT.dtype,
+    rank: int | None = _DEFAULT.rank,
+    keep_factorized: bool = _DEFAULT.keep_factorized,
     pad_to_multiple_of: int | None = _DEFAULT.pad_to_multiple_of,
     threads: int | None = _DEFAULT.threads,
     progress: Progress | None = None,
@@ -96,7 +98,7 @@ def transfer(
         not the demo, ``opus:auto`` is fetched, if it has `max_mb` megabytes at most.
     src_lang, norm, head_norm, seed, revision, cache_dir, trust_remote_code
         See :class:`vocab.options.TransferOptions`.
-    device, dtype, pad_to_multiple_of, threads
+    device, dtype, rank, keep_factorized, pad_to_multiple_of, threads
         See :class:`vocab.options.TransferOptions`.
     progress : Progress, optional
         Hears of the stages.
@@ -152,6 +154,8 @@ def transfer(
         trust_remote_code=trust_remote_code,
         device=device,
         dtype=dtype,
+        rank=rank,
+        keep_factorized=keep_factorized,
         pad_to_multiple_of=pad_to_multiple_of,
         threads=threads,
     )

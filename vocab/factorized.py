@@ -34,6 +34,12 @@ class Factorized:
     primitives: NDArray[Any]
     explained: float
 
+    def directions(self) -> NDArray[np.float32]:
+        """The primitives at length 1, shape (k, dim): coordinates on them have the lengths of the rows."""
+        lengths = np.linalg.norm(self.primitives.astype(np.float64), axis=1, keepdims=True)
+        found = self.primitives / np.where(lengths > 0, lengths, 1.0)
+        return np.ascontiguousarray(found, np.float32)
+
     def fold(self, coordinates: NDArray[Any] | None = None) -> NDArray[Any]:
         """Full-size rows, of the own coordinates or of others in the same space."""
         own = self.coordinates if coordinates is None else coordinates

@@ -87,23 +87,30 @@ def list_heads(folder: str | Path, *, trust_remote_code: bool = False) -> list[H
     InputError
         When it is no model directory or its notes are damaged.
     """
-    return _list(take_apart(folder, trust_remote_code=trust_remote_code), trust_remote_code=trust_remote_code)
+    own = take_apart(folder, trust_remote_code=trust_remote_code)
+    default = _default(own, trust_remote_code=trust_remote_code)
+    return [default, *(_added(path) for path in _added_folders(own.folder))]
 
 
-def _list(own: Anatomy, *, trust_remote_code: bool) -> list[Head]:
+def _default(own: Anatomy, *, trust_remote_code: bool) -> Head:
     tokenizer = load_tokenizer(own.folder, trust_remote_code=trust_remote_code)
     tensors = own.checkpoint.tensors
     n_bytes = sum(tensors[name].stop - tensors[name].start for name in own.vocabulary)
-    heads = [Head(_default_name(own.folder), own.folder, len(tokenizer), own.n_rows, n_bytes, True)]
-    for meta in sorted((own.folder / HEADS).glob(f"[!.]*/{META}")):
-        facts = read_notes(meta)
-        try:
-            n_tokens, n_rows, n_bytes = (int(facts[key]) for key in ("tokens", "rows", "bytes"))
-            name, source = meta.parent.name, str(facts["source"])
-            heads.append(Head(name, meta.parent, n_tokens, n_rows, n_bytes, False, source))
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(f"damaged notes on a vocabulary: {error!r}", where=meta) from error
-    return heads
+    return Head(_default_name(own.folder), own.folder, len(tokenizer), own.n_rows, n_bytes, True)
+
+
+def _added_folders(folder: Path) -> list[Path]:
+    return sorted(path.parent for path in (folder / HEADS).glob(f"[!.]*/{WEIGHTS}"))
+
+
+def _added(folder: Path) -> Head:
+    facts = read_notes(folder / META)
+    try:
+        n_tokens, n_rows, n_bytes = (int(facts[key]) for key in ("tokens", "rows", "bytes"))
+        dict(facts["files"]), dict(facts["body"])
+        return Head(folder.name, folder, n_tokens, n_rows, n_bytes, False, str(facts["source"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"damaged notes on a vocabulary: {error!r}", where=folder / META) from error
 
 
 def _default_name(folder: Path) -> str:
@@ -169,7 +176,7 @@ def add_head(
     for one in (name, default):
         if not _NAME.fullmatch(one):
             raise UsageError("not a name for a vocabulary", got=one, wanted="letters, digits, . _ -")
-    existing = {head.name for head in _list(own, trust_remote_code=trust_remote_code) if not head.is_default}
+    existing = {path.name for path in _added_folders(folder)}
     if name == default or default in existing:
         taken = name if name == default else default
         raise UsageError("two vocabularies of one name", got=taken, hint="choose another --name")
@@ -238,7 +245,7 @@ def _place_head(
 ) -> None:
     from safetensors.torch import save_file
 
-    home = place.check_output(home, kind="vocabulary", marks=(META,), overwrite=overwrite)
+    home = place.check_output(home, kind="vocabulary", marks=(META, WEIGHTS), overwrite=overwrite)
     code = ("*.py",) if getattr(other.layout.config, "auto_map", None) else ()
     with temporary_sibling(home, n_bytes=n_bytes) as folder:
         for pattern in (*OWN_FILES, *code):
@@ -278,20 +285,22 @@ def find_head(own: Anatomy, name: str | None, *, trust_remote_code: bool = False
     InputError
         For a file that is not what was added.
     """
-    heads = _list(own, trust_remote_code=trust_remote_code)
-    found = next((head for head in heads if (head.is_default if name is None else head.name == name)), None)
-    if found is None:
-        known = ", ".join(head.name for head in heads)
+    default = _default_name(own.folder)
+    if name in (None, default):
+        return _default(own, trust_remote_code=trust_remote_code)
+    folders = {path.name: path for path in _added_folders(own.folder)}
+    if name not in folders:
+        known = ", ".join((default, *folders))
         raise UsageError("no vocabulary of this name", where=own.folder, got=name, wanted=known)
-    if not found.is_default:
-        for path, digest in read_notes(found.folder / META)["files"].items():
-            file = found.folder / path
-            if not file.is_file() or file_digest(file) != digest:
-                raise InputError(
-                    "damaged: not what was added" if file.is_file() else "a file of a vocabulary is missing",
-                    where=file,
-                    hint=f"Add it again: heads add ... --name {found.name} --overwrite",
-                )
+    found = _added(folders[name])
+    for path, digest in read_notes(found.folder / META)["files"].items():
+        file = found.folder / path
+        if not file.is_file() or file_digest(file) != digest:
+            raise InputError(
+                "damaged: not what was added" if file.is_file() else "a file of a vocabulary is missing",
+                where=file,
+                hint=f"Add it again: heads add ... --name {found.name} --overwrite",
+            )
     return found
 
 

@@ -130,6 +130,16 @@ class TransferOptions:
         "auto", "Where the written model is tried out: auto, cpu or cuda.", group="Output"
     )
     dtype: DType = _option("keep", "Precision of the written weights.", group="Output")
+    rank: int | None = _option(
+        None,
+        "Give the input embeddings this rank, as OFA does; folded back to full size (replace, extend).",
+        group="Output",
+    )
+    keep_factorized: bool = _option(
+        False,
+        "Keep the two factors of --rank, which vocab.load_factorized opens and AutoModel refuses.",
+        group="Output",
+    )
     pad_to_multiple_of: int | None = _option(
         None, "Pad the vocabulary's rows to a multiple of this.", group="Output"
     )
@@ -140,6 +150,10 @@ class TransferOptions:
             raise UsageError("--vocab-size", got=self.vocab_size, wanted="a positive number")
         if self.pad_to_multiple_of is not None and self.pad_to_multiple_of < 1:
             raise UsageError("--pad-to-multiple-of", got=self.pad_to_multiple_of, wanted="a positive number")
+        if self.rank is not None and self.rank < 1:
+            raise UsageError("--rank", got=self.rank, wanted="a positive number")
+        if self.keep_factorized and self.rank is None:
+            raise UsageError("--keep-factorized keeps the factors of --rank", wanted="--rank too")
         if self.threads is not None and self.threads < 1:
             raise UsageError("--threads", got=self.threads, wanted="a positive number")
         if self.seed < 0:
@@ -193,6 +207,7 @@ class TransferOptions:
 _MODES: tuple[tuple[tuple[Mode, ...], tuple[str, ...], str], ...] = (
     (("extend",), ("add_tokens",), "only extend adds tokens"),
     (("trim",), ("min_count", "scripts"), "only trim leaves tokens out"),
+    (("replace", "extend"), ("rank", "keep_factorized"), "its rows are the old ones"),
     (("replace", "swap"), ("tokenizer", "donor", "donor_src"), "it makes its own tokenizer"),
     (
         ("replace", "extend", "swap"),

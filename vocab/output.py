@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +21,8 @@ from vocab.checkpoint import (
     rewrite_checkpoint,
     rewritten_bytes,
 )
+from vocab.factorized_verify import verify_factorized
+from vocab.low_rank_output import FACTORS, low_rank_changes, low_rank_notes, write_factors
 from vocab.model import VocabLayout, find_vocabulary, match_checkpoint, model_class, read_config
 from vocab.plan import TransferPlan
 from vocab.plan_files import FOLDER, HEAD_FOLDER
@@ -69,6 +71,7 @@ class PreparedModel:
     generation_config: Mapping[str, Any] | None
     notes: tuple[str, ...]
     n_bytes: int
+    keep_factorized: bool = False
 
     @property
     def tensors(self) -> dict[str, tuple[tuple[int, ...], tuple[int, ...]]]:
@@ -98,6 +101,8 @@ def prepare_model(
     head_plan: TransferPlan | None = None,
     dtype: str | None = None,
     pad_to_multiple_of: int | None = None,
+    rank: int | None = None,
+    keep_factorized: bool = False,
     trust_remote_code: bool = False,
 ) -> PreparedModel:
     """Decide how a plan is applied to a model, without reading weights or writing anything.
@@ -115,6 +120,8 @@ def prepare_model(
         Convert the checkpoint; by default every tensor keeps its dtype.
     pad_to_multiple_of : int, optional
         Round the number of rows up; by default there is one row a token, also where the source was padded.
+    rank, keep_factorized
+        Input embeddings of this rank, folded back to full size or not; see :mod:`vocab.low_rank_output`.
 
     Raises
     ------
@@ -145,6 +152,10 @@ def prepare_model(
         ids.notes.append("the head's plan was not used: it has no rows of its own")
         head_plan = None
     changes = vocabulary_changes(checkpoint, tensors, plan, n_rows=n_rows, head_plan=head_plan)
+    if rank is not None:
+        changes = low_rank_changes(
+            checkpoint, tensors, changes, rank=rank, keep=keep_factorized, n_src=plan.n_src
+        )
     new = new_config(src_dir, layout, ids, n_rows=n_rows)
     section = new[layout.config_path[0]] if layout.config_path else new
     shifted: dict[str, Change] = {}
@@ -175,6 +186,7 @@ def prepare_model(
         generation_config=generation,
         notes=tuple(dict.fromkeys(ids.notes)),
         n_bytes=rewritten_bytes(checkpoint, {**changes, **shifted}, dtype=dtype),
+        keep_factorized=keep_factorized,
     )
 
 
@@ -197,6 +209,8 @@ def write_model_directory(
     overwrite: bool = False,
     dtype: str | None = None,
     pad_to_multiple_of: int | None = None,
+    rank: int | None = None,
+    keep_factorized: bool = False,
     link: bool = False,
     probe_texts: Sequence[str] = (),
     device: str = "cpu",
@@ -209,7 +223,9 @@ def write_model_directory(
 
     Parameters
     ----------
-    src_dir, plan, src_tokenizer, tgt_tokenizer, head_plan, dtype, pad_to_multiple_of, trust_remote_code
+    src_dir, plan, src_tokenizer, tgt_tokenizer, head_plan, dtype, trust_remote_code
+        See :func:`prepare_model`.
+    pad_to_multiple_of, rank, keep_factorized
         See :func:`prepare_model`.
     out_dir : path
         Must not exist, unless `overwrite`.
@@ -247,12 +263,15 @@ def write_model_directory(
         head_plan=head_plan,
         dtype=dtype,
         pad_to_multiple_of=pad_to_multiple_of,
+        rank=rank,
+        keep_factorized=keep_factorized,
         trust_remote_code=trust_remote_code,
     )
     with temporary_sibling(out_dir, n_bytes=model.n_bytes) as folder:
         digests = _write_files(model, folder, tgt_tokenizer, link=link, trust_remote_code=trust_remote_code)
         (folder / CARD).write_text(card, encoding="utf-8")
-        verification = verify_directory(
+        model = replace(model, notes=(*model.notes, *low_rank_notes(model.changes)))
+        verification = (verify_factorized if keep_factorized else verify_directory)(
             folder,
             tgt_tokenizer,
             model.layout,
@@ -275,10 +294,13 @@ def _write_files(
     link: bool,
     trust_remote_code: bool,
 ) -> dict[str, str]:
-    digests = rewrite_checkpoint(model.checkpoint, folder, model.changes, dtype=model.dtype, link=link)
+    weights = folder / FACTORS if model.keep_factorized else folder
+    weights.mkdir(exist_ok=True)
+    digests = rewrite_checkpoint(model.checkpoint, weights, model.changes, dtype=model.dtype, link=link)
     has_code = getattr(model.layout.config, "auto_map", None) is not None
     copy_small_files(model.src_dir, folder, with_code=has_code, link=link)
-    write_json(folder / "config.json", model.config)
+    config = write_factors(weights, model.changes, model.config) if model.keep_factorized else model.config
+    write_json(folder / "config.json", config)
     if model.generation_config is not None:
         write_json(folder / "generation_config.json", model.generation_config)
     _save_tokenizer(folder, tokenizer, trust_remote_code=trust_remote_code)

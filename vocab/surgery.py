@@ -84,7 +84,7 @@ def vocabulary_changes(
         When the source tokenizer has more tokens than the model has rows.
     """
     changes = {}
-    sides = {key: _side(key, tensor, tensors, checkpoint) for key, tensor in tensors.items()}
+    sides = {key: side_of(key, tensor, tensors, checkpoint) for key, tensor in tensors.items()}
     own_head = "head" in sides.values()
     for key, tensor in tensors.items():
         shape = checkpoint.tensors[key].shape
@@ -104,10 +104,12 @@ def vocabulary_changes(
 
 def has_own_head(checkpoint: Checkpoint, tensors: Mapping[str, VocabTensor]) -> bool:
     """Whether there is an output head that is not a copy of the input embeddings."""
-    return any(_side(key, tensor, tensors, checkpoint) == "head" for key, tensor in tensors.items())
+    return any(side_of(key, tensor, tensors, checkpoint) == "head" for key, tensor in tensors.items())
 
 
-def _side(key: str, tensor: VocabTensor, tensors: Mapping[str, VocabTensor], checkpoint: Checkpoint) -> Side:
+def side_of(
+    key: str, tensor: VocabTensor, tensors: Mapping[str, VocabTensor], checkpoint: Checkpoint
+) -> Side:
     """``"head"`` for a head with values of its own: a tied copy has to stay equal to the embeddings."""
     if tensor.role != "head":
         return "input"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-_PROBES = (
+PROBES = (
     "Habari za asubuhi, dunia!",
     "It's 12,345.67 € — naïve.",
     "中文 हिन्दी 😀",
@@ -83,8 +83,8 @@ def verify_directory(
     are made and ``forward`` says why it was not run.
     """
     folder = Path(folder)
-    probes = [*_PROBES, *texts]
-    reloaded = _check_tokenizer(folder, tokenizer, probes, trust_remote_code=trust_remote_code)
+    probes = [*PROBES, *texts]
+    reloaded = check_tokenizer(folder, tokenizer, probes, trust_remote_code=trust_remote_code)
     checkpoint = open_checkpoint(folder)
     for name, digest in digests.items():
         if hashlib.sha256(tensor_bytes(checkpoint.read(name))).hexdigest() != digest:
@@ -92,12 +92,12 @@ def verify_directory(
     size = max(reloaded.get_vocab().values()) + 1
     if size > n_rows:
         raise _failed("token ids beyond the embedding rows", folder, got=size, wanted=f"at most {n_rows}")
-    forward = _reason_not_to_load(checkpoint, layout)
+    forward = reason_not_to_load(checkpoint, layout)
     if not forward:
         model = _check_loading(folder, layout, checkpoint, digests, trust_remote_code=trust_remote_code)
-        _check_forward(model, reloaded, probes, folder, n_rows=n_rows, device=device)
+        check_forward(model, reloaded, probes, folder, n_rows=n_rows, device=device)
         forward = "passed"
-    return Verification(n_rows, len(digests), len(probes), _round_trip(reloaded, probes), forward)
+    return Verification(n_rows, len(digests), len(probes), round_trip(reloaded, probes), forward)
 
 
 def _failed(
@@ -112,9 +112,10 @@ def _failed(
     )
 
 
-def _check_tokenizer(
+def check_tokenizer(
     folder: Path, tokenizer: PreTrainedTokenizerFast, probes: Sequence[str], *, trust_remote_code: bool
 ) -> PreTrainedTokenizerFast:
+    """Reload the tokenizer and compare it with the one that was saved."""
     from transformers import AutoTokenizer
 
     try:
@@ -143,7 +144,7 @@ def same_tokenizer(
 ) -> bool:
     """Whether AutoTokenizer reads from `folder` the tokenizer that was saved there."""
     try:
-        _check_tokenizer(folder, tokenizer, _PROBES, trust_remote_code=trust_remote_code)
+        check_tokenizer(folder, tokenizer, PROBES, trust_remote_code=trust_remote_code)
     except OutputError:
         return False
     return True
@@ -153,14 +154,16 @@ def _roles(tokenizer: PreTrainedTokenizerFast) -> dict[str, Any]:
     return {role: getattr(tokenizer, f"{role}_token_id", None) for role in NAMED_ROLES}
 
 
-def _round_trip(tokenizer: PreTrainedTokenizerFast, probes: Sequence[str]) -> float:
+def round_trip(tokenizer: PreTrainedTokenizerFast, probes: Sequence[str]) -> float:
+    """Share of the texts that decode to themselves, up to white space."""
     decoded = [str(tokenizer.decode(tokenizer(text, add_special_tokens=False).input_ids)) for text in probes]
     return sum(
         "".join(text.split()) == "".join(back.split()) for text, back in zip(probes, decoded, strict=True)
     ) / len(probes)
 
 
-def _reason_not_to_load(checkpoint: Checkpoint, layout: VocabLayout) -> str:
+def reason_not_to_load(checkpoint: Checkpoint, layout: VocabLayout) -> str:
+    """Why the model is not run; empty if it can be."""
     if getattr(layout.config, "quantization_config", None) is not None:
         return "not run: the other weights are quantised"
     # the forward pass is in float32, next to the weights in their own dtype
@@ -219,7 +222,7 @@ def _vocabulary_sources(layout: VocabLayout, checkpoint: Checkpoint) -> dict[str
     return sources
 
 
-def _check_forward(
+def check_forward(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerFast,
     probes: Sequence[str],
@@ -228,6 +231,7 @@ def _check_forward(
     n_rows: int,
     device: str,
 ) -> None:
+    """One short pass: shapes fit, values are finite."""
     import torch
 
     model = model.eval().float().to(device)

@@ -79,7 +79,7 @@ def test_kill(material: Material, tmp_path: Path, after_s: float) -> None:
         (vocab.output, "rewrite_checkpoint"),
         (vocab.output, "_save_tokenizer"),
         (vocab.output, "verify_directory"),
-        (vocab.verify, "_check_forward"),
+        (vocab.verify, "check_forward"),
         (vocab.output, "_write_provenance"),
         (vocab.output, "put_in_place"),
     ],
