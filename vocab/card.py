@@ -167,6 +167,15 @@ def model_card(result: TransferResult, *, name: str) -> str:
             if measured(result)
             else [],
         ),
+        *_section(
+            "Opening it",
+            [
+                f"The input embeddings are two factors of rank {prepared.options.rank}. "
+                "`vocab.load_factorized(folder)` opens the model; `AutoModel` refuses it."
+            ]
+            if prepared.options.keep_factorized
+            else [],
+        ),
         *_section("What was fetched", _fetched(prepared.materials.files)),
         *_section("Some new rows", [f"- {example}" for example in result.examples]),
         "Details are in `transfer.json`; the weights of every row in `plan/` "
