@@ -213,29 +213,26 @@ def nearest_mix(
         raise InputError(
             f"no {side} token has a vector", hint="Check that vectors and tokenizer share a language"
         )
-    src_rows, tgt_rows = unit(src.rows), unit(tgt.rows)
-    # until torch and a device's driver are loaded, the processor has found what is found here
-    small = len(tgt_rows) * src_rows.size < _LARGE
-    nearest = top_k(tgt_rows, src_rows, neighbors, metric="inner", backend="cpu" if small else "auto")
+    found, scores = _nearest(unit(src.rows), unit(tgt.rows), neighbors)
     # from vectors to the tokens that share them, still nearest first and lower ids first
     members = np.argsort(src.of, kind="stable")
-    bounds = np.searchsorted(src.of[members], np.arange(len(src_rows) + 1))
-    vector, k = nearest.indices.ravel(), nearest.indices.shape[1]
+    bounds = np.searchsorted(src.of[members], np.arange(len(src.rows) + 1))
+    vector, k = found.ravel(), found.shape[1]
     size = bounds[vector + 1] - bounds[vector]
-    row = np.repeat(np.arange(len(tgt_rows)), size.reshape(-1, k).sum(axis=1))
+    row = np.repeat(np.arange(len(tgt.rows)), size.reshape(-1, k).sum(axis=1))
     token = members[ranges(bounds[vector], size)]
-    score = np.repeat(nearest.scores.ravel(), size).astype(np.float64)
+    score = np.repeat(scores.ravel(), size)
     # in order already, but where vectors that are equally near belong to several tokens
     wrong = (row[1:] == row[:-1]) & (score[1:] == score[:-1]) & (token[1:] < token[:-1])
     if wrong.any():
-        mixed_up = np.zeros(len(tgt_rows), bool)
+        mixed_up = np.zeros(len(tgt.rows), bool)
         mixed_up[row[1:][wrong]] = True
         at = np.flatnonzero(mixed_up[row])
         token[at] = token[at[np.lexsort((token[at], -score[at], row[at]))]]
-    starts = np.searchsorted(row, np.arange(len(tgt_rows) + 1))
+    starts = np.searchsorted(row, np.arange(len(tgt.rows) + 1))
     kept = np.arange(len(row)) - starts[row] < neighbors
     row, token, score = row[kept], token[kept], score[kept]
-    starts = np.searchsorted(row, np.arange(len(tgt_rows) + 1))
+    starts = np.searchsorted(row, np.arange(len(tgt.rows) + 1))
     weight = np.exp((score - score[starts[row]]) / temperature)
     weight /= np.add.reduceat(weight, starts[:-1])[row]
     # from target vectors to the tokens that share them
@@ -243,6 +240,32 @@ def nearest_mix(
     size = np.diff(starts)[tgt.of[new]]
     entries = ranges(starts[tgt.of[new]], size)
     return np.repeat(new, size), token[entries], weight[entries]
+
+
+def _nearest(
+    src_rows: NDArray[np.float32], tgt_rows: NDArray[np.float32], k: int
+) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+    """The nearest unit source rows of each unit target row, and their cosines.
+
+    With the means apart, ``x.y = x.m + n.(y - m) + (x - n).(y - m)``, what is searched for is short wherever
+    rows have much in common: the 8 bits of a shortlist then tell them apart. The longest go last, as a
+    block's margin is that of its longest.
+    """
+    src_mean, tgt_mean = (
+        rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in (src_rows, tgt_rows)
+    )
+    src_rows = src_rows - src_mean
+    along = np.einsum("ij,j->i", tgt_rows, src_mean, dtype=np.float64)
+    bias = np.einsum("ij,j->i", src_rows, tgt_mean, dtype=np.float64).astype(np.float32)
+    tgt_rows = tgt_rows - tgt_mean
+    order = np.argsort(np.einsum("ij,ij->i", tgt_rows, tgt_rows), kind="stable")
+    # until torch and a device's driver are loaded, the processor has found what is found here
+    small = len(tgt_rows) * src_rows.size < _LARGE
+    nearest = top_k(
+        tgt_rows[order], src_rows, k, metric="inner", bias=bias, backend="cpu" if small else "auto"
+    )
+    back = np.argsort(order)
+    return nearest.indices[back], nearest.scores[back].astype(np.float64) + along[:, None]
 
 
 def ranges(starts: NDArray[np.int64], sizes: NDArray[np.int64]) -> NDArray[np.int64]:
