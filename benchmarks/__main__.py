@@ -54,6 +54,7 @@ PEERS: dict[str, dict[str, str]] = {
         "deepfocus": "a Python that has the package deepfocus",
         "clp": "a Python that imports CLP-Transfer's clp.py",
         "mergekit": "a Python that has mergekit's files and torch",
+        "folder": "where inputs are kept between calls",
     },
     "wordalign-speed": {"fast_align": "the built program fast_align"},
     "compass-speed": {"gensim": "a Python that has gensim 4"},
