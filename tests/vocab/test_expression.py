@@ -50,7 +50,8 @@ def test_printing_and_reading_agree(text: str) -> None:
         ("wechsel(neighbors=three)", "wanted INTEGER"),
         ("wechsel(temperature=nan)", "wanted NUMBER"),
         ("wechsel(temperature=)", "got nothing"),
-        ("wechsel(mapping=cca)", "procrustes|least-squares"),
+        ("wechsel(mapping=wechsel)", "procrustes|least-squares"),
+        ("ramen(mapping=cca)", "procrustes|least-squares"),
         ("focus(fuzzy=perhaps)", "true|false"),
         ("focus(fuzzy, fuzzy=false)", "fuzzy twice"),
         ("copy(3)", "no options"),
@@ -102,12 +103,23 @@ def test_mappings_are_called_with_pairs_and_weights() -> None:
     X, Q = rng.standard_normal((40, 5)), np.linalg.qr(rng.standard_normal((5, 5)))[0]
     Y = X @ Q + 0.01 * rng.standard_normal((40, 5))
     pairs, weights = np.stack([np.arange(40)] * 2, axis=1), np.ones(40)
-    for name in options_of(METHODS["wechsel"])["mapping"]:
+    for name in options_of(METHODS["ramen"])["mapping"]:
         mapping = parse_call(METHODS["wechsel"], f"mapping={name}").keywords()["mapping"]
         fitted = mapping(X, Y, pairs=pairs, weights=weights)
         mapped = fitted(X)
         cosines = (mapped * Y).sum(1) / np.linalg.norm(mapped, axis=1) / np.linalg.norm(Y, axis=1)
         assert cosines.mean() > 0.97, name
+
+
+def test_seeds_and_maps_of_both_sides_reach_wechsel_by_name() -> None:
+    def keywords(text: str) -> dict[str, object]:
+        (term,) = parse_expression(text).chain[0].terms
+        return term[1].keywords()
+
+    assert keywords("wechsel(mapping=rcsls, seeds=identical)") == {"mapping": "rcsls", "seeds": "identical"}
+    assert keywords("wechsel(vecmap-unsupervised)") == {"mapping": "vecmap-unsupervised"}
+    assert callable(keywords("wechsel(mapping=rcsls)")["mapping"])
+    assert keywords("wechsel(max_n_word_vectors=9)") == {"max_n_word_vectors": 9}
 
 
 def test_needs_and_fallbacks_follow_the_methods() -> None:

@@ -43,7 +43,11 @@ class Call:
 
     def keywords(self) -> dict[str, Any]:
         """Keyword arguments of the method's function."""
-        return {name: _mapping(str(value)) if name == "mapping" else value for name, value in self.options}
+        found: dict[str, Any] = dict(self.options)
+        # seeds are made, and both sides mapped, where the method itself fits a mapping by its name
+        if found.get("mapping") in _MAPPINGS and "seeds" not in found:
+            found["mapping"] = _mapping(found["mapping"])
+        return found
 
 
 @cache
@@ -57,11 +61,11 @@ def options_of(method: Method) -> Mapping[str, tuple[Any, ...]]:
     for name, parameter in inspect.signature(function).parameters.items():
         if parameter.kind is not parameter.KEYWORD_ONLY or name == "seed":
             continue
-        if name == "mapping":
-            found[name] = _MAPPINGS
-            continue
         hint = hints[name]
         parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else (hint,)
+        if name == "mapping":
+            found[name] = tuple(MAPPINGS) if str in parts else _MAPPINGS
+            continue
         parts = tuple(part for part in parts if part is not type(None))
         words = [word for part in parts if get_origin(part) is Literal for word in get_args(part)]
         kinds = [part for part in parts if part in _SCALARS]

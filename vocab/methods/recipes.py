@@ -139,6 +139,7 @@ def _wechsel(kitchen: Kitchen, options: Options) -> TransferPlan:
         src_vectors=src_vectors,
         tgt_vectors=tgt_vectors,
         lexicon=kitchen.materials.lexicon,
+        seed=kitchen.seed,
         **options,
     )
 
