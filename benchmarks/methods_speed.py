@@ -10,7 +10,7 @@ import gzip
 import os
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -210,12 +210,12 @@ def run(
     _more_inputs(folder)
     found: dict[str, Any] = {"settings": settings, "peer_samples": samples}
     if wechsel is not None:
-        found["wechsel"] = run_wechsel(wechsel, **settings, folder=folder)
+        found["wechsel"] = _or_reason(run_wechsel, wechsel, **settings, folder=folder)
     for name, python in (("deepfocus", deepfocus), ("clp", clp), ("mergekit", mergekit)):
         found[_NAMES[name]] = _pair(name, python, folder, samples[name])
     alone = {}
     for method in ("wechsel", "focus", "ofa", "clp", "omp"):
-        alone[method] = measure(sys.executable, _LARGE, folder, *map(str, large), method)
+        alone[method] = _or_reason(measure, sys.executable, _LARGE, folder, *map(str, large), method)
     found["alone"] = {"src": large[0], "tgt": large[1], "shared": large[2], "omp_k": _LARGE_K, **alone}
     return found
 
@@ -252,6 +252,14 @@ def _pair(name: str, python: str | None, folder: Path, sample: tuple[int, int]) 
             f"speedup_per_token{unit}": round(a_token * n_new / own, 2),
         }
     return {**result, "dense_similarities_mib": round(8 * n_new * second["n_shared"] / 2**20)}
+
+
+def _or_reason(function: Callable[..., dict[str, Any]], *args: Any, **kwargs: Any) -> dict[str, Any]:
+    """What a part of the benchmark returns, or why it did not: the other parts took minutes."""
+    try:
+        return function(*args, **kwargs)
+    except UnavailableError as error:
+        return {"failed": f"{error.message}: {error.got}"}
 
 
 def _swahili() -> Iterator[str]:
