@@ -27,14 +27,17 @@ class Evaluation:
     src : sequence of str or None
         As many sentences.
     where : str
-        What it is, in words.
+        What it is, in words; by default how many sentences.
     """
 
     tgt: Sequence[str]
     src: Sequence[str] | None = None
-    where: str = "given"
+    where: str = ""
 
     def __post_init__(self) -> None:
+        if not self.where:
+            what = "lines" if self.src is None else "pairs"
+            object.__setattr__(self, "where", f"{len(self.tgt):,} {what}")
         if self.src is not None and len(self.src) != len(self.tgt):
             raise InputError(
                 "evaluation sentences without a counterpart", got=f"{len(self.src)} and {len(self.tgt)}"
