@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from align.errors import UnavailableError, UsageError
-from align.neighbors import csls, retrieve, top_k, torch_backend
+from align.neighbors import csls, exact, retrieve, top_k, torch_backend
 from align.neighbors.kernels import dot
 from align.normalize import unit
 
@@ -125,3 +125,18 @@ def test_on_a_gpu():
     assert_same(*both(queries, candidates, 10, bias=rng.standard_normal(20000), device="cuda"))
     near = np.repeat(queries[:5], 500, axis=0) + 1e-9 * rng.standard_normal((2500, 300))
     assert_same(*both(queries[:5], near, 20, device="cuda"))
+
+
+def test_torch_is_not_asked_for_a_device_without_a_driver(monkeypatch):
+    asked = []
+    monkeypatch.setattr(exact, "_TORCH_PRODUCTS", 1)
+    monkeypatch.setattr(exact.torch_backend, "cuda_is_available", lambda: bool(asked.append(1)))
+    monkeypatch.setattr(exact.sys, "platform", "linux")
+    monkeypatch.delitem(exact.sys.modules, "torch", raising=False)
+    monkeypatch.setattr(exact, "_DRIVERS", ("/nowhere",))
+    rows = np.eye(3, dtype=np.float32)
+    top_k(rows, rows, 1)
+    assert not asked
+    monkeypatch.setattr(exact, "_DRIVERS", ("/",))
+    top_k(rows, rows, 1)
+    assert asked

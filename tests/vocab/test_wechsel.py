@@ -11,8 +11,10 @@ from scipy.stats import ortho_group
 from align.errors import InputError, UsageError
 from align.lexicon import Lexicon, read_lexicon
 from align.mapping import LinearMap
+from align.normalize import unit
 from align.vectors import WordVectors, read_vectors
 from tests.vocab.small_vocabularies import byte_level, open_space
+from vocab.methods.similarity import TokenVectors, nearest_mix
 from vocab.methods.wechsel import wechsel
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
@@ -189,6 +191,23 @@ def test_equal_scores_of_several_tokens_keep_the_lower_ids():
     src = byte_level([b"a", b"c", b" c", b" a"])
     plan = wechsel(src, byte_level([b"q"]), src_vectors=space, tgt_vectors=space, mapping=None, neighbors=3)
     np.testing.assert_allclose(plan.weights.toarray()[5, 5:], [1 / 3, 1 / 3, 1 / 3, 0])
+
+
+def test_what_all_vectors_have_in_common_changes_no_neighbour():
+    rng = np.random.default_rng(0)
+    common = 3 * unit(rng.standard_normal((1, 40)))
+    src, tgt = (np.asarray(unit(rng.standard_normal((n, 40)) * 0.1 + common), np.float32) for n in (500, 300))
+    tgt[::50] = -tgt[::50]  # far from the mean: long where the mean is apart
+    rows, cols, values = nearest_mix(
+        *(TokenVectors(side, np.arange(len(side))) for side in (src, tgt)), neighbors=5, temperature=0.1
+    )
+    cosines = tgt.astype(np.float64) @ src.T.astype(np.float64)
+    best = np.sort(cosines, axis=1)[:, :-6:-1]
+    np.testing.assert_array_equal(rows, np.repeat(np.arange(300), 5))
+    np.testing.assert_allclose(cosines[rows, cols].reshape(300, 5), best, rtol=0, atol=3e-7)
+    wanted = np.exp((best - best[:, :1]) / 0.1)
+    wanted /= wanted.sum(axis=1, keepdims=True)
+    np.testing.assert_allclose(values.reshape(300, 5), wanted, rtol=0, atol=3e-6)
 
 
 def test_missing_entries_are_one_warning(planted):
