@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -156,7 +158,7 @@ def test_norm_of_dense_rows_counts_every_anchor_alike() -> None:
     np.testing.assert_allclose(rows[0] / rows[0, 0], [1, 5 / 3])
 
 
-def test_the_same_bits_for_any_number_of_threads() -> None:
+def test_the_same_bits_for_any_number_of_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     rng = np.random.default_rng(0)
     n, rank = 3000, 300
     part = LowRank(
@@ -165,6 +167,7 @@ def test_the_same_bits_for_any_number_of_threads() -> None:
     E = rng.standard_normal((n, 64), "f4")
     results = []
     for threads in (1, 2):
+        monkeypatch.setattr(os, "cpu_count", partial(int, threads))
         with threadpool_limits(threads, user_api="blas"):
             results.append(np.zeros((n, 64), "f4"))
             part.add_to(results[-1], E)
