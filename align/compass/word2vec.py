@@ -67,8 +67,8 @@ def train_word2vec(
     words : sequence of str, optional
         Needed for character n-grams.
     inputs, output : float32 arrays, optional
-        What to begin with, shaped as in the result; copied. By default `inputs` is drawn evenly from
-        [-0.5, 0.5] / dim and `output` is zero.
+        What to begin with, shaped as in the result; copied. By default `output` is zero, and `inputs` is
+        drawn evenly from [-1, 1] / dim, beside a given `output` from [-0.5, 0.5] / dim.
     learn_output : bool
         If false `output` is not written to.
 
@@ -95,9 +95,11 @@ def train_word2vec(
     negatives equal to the word are left out, not drawn again; beyond a logit of 6 the logistic function is 0
     or 1 (word2vec.c; gensim leaves such a prediction out, so that a wrong one is never mended); sentences
     have no largest length; of n-grams, the mean with the word is taken and the gradient goes to each whole
-    (fastText). Parts of the text are visited in an order drawn anew for each pass. Where none of them has a
-    bound, a step is shortened so that it moves the logit it is for by twice the error of the answer at most;
-    without this, rows that have grown long grow without end at high learning rates.
+    (fastText); inputs begin as wide as in gensim 4 and fastText, twice as wide as in word2vec.c: beside an
+    output of zeros the first steps are in proportion to them. Parts of the text are visited in an order drawn
+    anew for each pass. Where none of them has a bound, a step is shortened so that it moves the logit it is
+    for by twice the error of the answer at most; without this, rows that have grown long grow without end at
+    high learning rates.
 
     References
     ----------
@@ -123,8 +125,8 @@ def train_word2vec(
         where=f"{n_rows:,} rows of {options.dim}",
         hint="Take fewer words (min_count, max_words), n_buckets or a smaller dim",
     )
-    first = _begin(inputs, n_rows, pitch, options, fresh=True)
-    second = _begin(output, len(counts), pitch, options, fresh=False)
+    first = _begin(inputs, n_rows, pitch, options, bound=1.0 if output is None else 0.5)
+    second = _begin(output, len(counts), pitch, options, bound=0.0)
     n_epochs = options.epochs if options.epochs is not None else epochs_for(n_tokens, options.updates)
     tables = Tables.of(counts, starts, rows, options)
     if options.device is None:
@@ -149,7 +151,7 @@ def train_word2vec(
 
 
 def _begin(
-    given: NDArray[np.float32] | None, n_rows: int, pitch: int, options: Word2VecOptions, *, fresh: bool
+    given: NDArray[np.float32] | None, n_rows: int, pitch: int, options: Word2VecOptions, *, bound: float
 ) -> NDArray[np.float32]:
     matrix = aligned_zeros(n_rows, pitch)
     inner = matrix[:, : options.dim]
@@ -157,7 +159,8 @@ def _begin(
         if given.shape != inner.shape:
             raise InputError("a matrix of another shape", got=given.shape, wanted=inner.shape)
         inner[:] = given
-    elif fresh:
+    elif bound:
         rng = np.random.default_rng(options.seed)
-        inner[:] = (rng.random(inner.shape, np.float32) - np.float32(0.5)) / np.float32(options.dim)
+        drawn = rng.random(inner.shape, np.float32) - np.float32(0.5)
+        inner[:] = drawn / np.float32(options.dim / (2 * bound))
     return matrix

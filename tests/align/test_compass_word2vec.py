@@ -130,6 +130,17 @@ def test_the_kernel_is_word2vec(architecture: str, learn_output: bool) -> None:
     assert learn_output or fit.output is output
 
 
+def test_inputs_begin_as_wide_as_in_gensim_and_half_beside_an_output() -> None:
+    stream, counts = stream_of(60, 30, seed=0)
+    options = replace(OPTIONS, learning_rate=1e-9, min_learning_rate=0.0)
+    for output, bound in ((None, 1 / 20), (np.zeros((30, 20), np.float32), 0.5 / 20)):
+        vectors = train_word2vec([stream], counts, options=options, output=output).vectors
+        assert 0.98 * bound < np.abs(vectors).max() <= bound * (1 + 1e-6)
+        # of an even distribution; 600 numbers
+        assert vectors.std() == pytest.approx(bound / np.sqrt(3), rel=0.1)
+        assert abs(vectors.mean()) < 0.1 * bound
+
+
 def test_ngrams_share_rows() -> None:
     words = ["walk", "walks", "walked", "talk", "talks", "é", "x"]
     stream, counts = stream_of(60, len(words), seed=3)
