@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from align.errors import UsageError
 from cli.screen import Screen, print_json
 
 _Dir = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
@@ -23,7 +24,9 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
 
     @app.command()
     def add(
-        folder: _Dir,
+        folder: Annotated[
+            str, typer.Argument(metavar="DIR", help="A model directory; or demo, org/name, with --out.")
+        ],
         source: Annotated[
             Path, typer.Option("--from", metavar="DIR", help="The model whose vocabulary is added.")
         ],
@@ -45,14 +48,16 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
 
         [bold]Examples[/bold]
 
-        vocab-transfer heads add roberta-base --from roberta-sw --name sw --default-name en
+        vocab-transfer heads add my-model --from my-model-sw --name sw --default-name en
+
+        vocab-transfer heads add roberta --from roberta-sw --name sw --out roberta-both
         """
         screen = the_screen()
         from vocab.heads import add_head
 
         screen.stage("comparing the bodies")
         head = add_head(
-            folder,
+            _model(folder, out, trust_remote_code=trust_remote_code),
             source,
             name,
             out=out,
@@ -123,7 +128,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
 
         [bold]Examples[/bold]
 
-        vocab-transfer heads use roberta-base sw --out roberta-sw
+        vocab-transfer heads use roberta-both sw --out roberta-sw
         """
         screen = the_screen()
         from vocab.use_head import use_head
@@ -141,3 +146,17 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
             print_json({"name": name, "out": str(written.path), "rows": written.n_rows})
 
     return app
+
+
+def _model(name: str, out: Path | None, *, trust_remote_code: bool) -> Path:
+    """The directory that is named, or that of a model in the cache, which is only ever copied."""
+    from vocab.hub import DEMO, resolve_model
+
+    if Path(name).is_dir():
+        return Path(name)
+    found = resolve_model(name, offline=True, trust_remote_code=trust_remote_code)
+    if out is None and (found.name == DEMO or not found.is_local):
+        raise UsageError(
+            "a model that is not in a directory of yours is not changed", got=name, wanted="--out"
+        )
+    return found.path

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from pathlib import Path
@@ -22,11 +22,13 @@ from align import __version__, place
 from align.errors import InputError, OutputError, UsageError
 from align.place import new_file, put_in_place, temporary_sibling
 from vocab.body import Anatomy, check_same_body, take_apart
+from vocab.checkpoint import INDEX as WEIGHTS_INDEX
 from vocab.checkpoint import copy_file, tensor_bytes
 from vocab.loading import load_tokenizer
 from vocab.output import (
     PROVENANCE,
     check_output,
+    copy_small_files,
     file_digest,
     file_digests,
     write_json,
@@ -45,7 +47,7 @@ _SCHEMA = 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
 # Everything of a model directory that depends on its vocabulary and is no tensor; copied as it is.
-OWN_FILES = (
+_OWN_FILES = (
     *("config.json", "generation_config.json"),
     *("tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json"),
     *("vocab.json", "merges.txt", "vocab.txt", "*.model", "tekken.json", "*.tiktoken"),
@@ -211,12 +213,12 @@ def add_head(
         "body": digests,
     }
     if out is not None:
-        size = sum(path.stat().st_size for path in _files(folder))
+        paths = _model_files(own)
+        size = sum(path.stat().st_size for path in paths)
         with temporary_sibling(home, n_bytes=size + n_bytes) as copy:
-            for path in _files(folder):
-                target = copy / path.relative_to(folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                copy_file(path, target)
+            has_code = getattr(own.layout.config, "auto_map", None) is not None
+            copy_small_files(folder, copy, with_code=has_code)
+            copy_files(paths, folder, copy)
             _write_index(copy, default)
             _place_head(other, names, facts, copy / HEADS / name, n_bytes, overwrite=True)
             put_in_place(copy, home, overwrite=overwrite)
@@ -227,11 +229,24 @@ def add_head(
     return Head(name, home / HEADS / name, len(tokenizer), other.n_rows, n_bytes, False, facts["source"])
 
 
-def _files(folder: Path) -> Iterator[Path]:
-    for path in sorted(folder.rglob("*")):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if path.is_file() and not hidden:
-            yield path
+def _model_files(own: Anatomy) -> list[Path]:
+    """The model's weights, the files of its own vocabulary, and the vocabularies it has already."""
+    weights = [*own.checkpoint.files, *([WEIGHTS_INDEX] if own.checkpoint.index is not None else [])]
+    added = [path for folder in _added_folders(own.folder) for path in sorted(folder.rglob("*"))]
+    return [*(own.folder / name for name in weights), *own_files(own.folder), *filter(Path.is_file, added)]
+
+
+def own_files(folder: Path) -> list[Path]:
+    """What of a model directory depends on its vocabulary and is no tensor."""
+    return [path for pattern in _OWN_FILES for path in sorted(folder.glob(pattern)) if path.is_file()]
+
+
+def copy_files(paths: Iterable[Path], source: Path, target: Path) -> None:
+    """Copy files under `source` to the same places under `target`."""
+    for path in paths:
+        file = target / path.relative_to(source)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        copy_file(path, file)
 
 
 def _write_index(folder: Path, default: str) -> None:
@@ -246,13 +261,9 @@ def _place_head(
     from safetensors.torch import save_file
 
     home = place.check_output(home, kind="vocabulary", marks=(META, WEIGHTS), overwrite=overwrite)
-    code = ("*.py",) if getattr(other.layout.config, "auto_map", None) else ()
+    code = sorted(other.folder.glob("*.py")) if getattr(other.layout.config, "auto_map", None) else []
     with temporary_sibling(home, n_bytes=n_bytes) as folder:
-        for pattern in (*OWN_FILES, *code):
-            for path in sorted(other.folder.glob(pattern)):
-                target = folder / path.relative_to(other.folder)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                copy_file(path, target)
+        copy_files([*own_files(other.folder), *code], other.folder, folder)
         save_file({key: other.checkpoint.read(key) for key in names}, folder / WEIGHTS, {"format": "pt"})
         facts["files"] = file_digests(folder)
         for key, tensor in read_weights(folder).items():

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 from align.errors import InputError
 from align.place import put_in_place, temporary_sibling
 from vocab.body import Anatomy, take_apart
-from vocab.checkpoint import Change, copy_file, rewrite_checkpoint
-from vocab.heads import META, OWN_FILES, Head, find_head, read_notes, read_weights
+from vocab.checkpoint import Change, rewrite_checkpoint
+from vocab.heads import META, Head, copy_files, find_head, own_files, read_notes, read_weights
 from vocab.loading import load_tokenizer
 from vocab.model import quiet_transformers
 from vocab.output import (
@@ -74,11 +74,7 @@ def use_head(
         digests = rewrite_checkpoint(own.checkpoint, target, changes, link=link)
         if head.is_default:
             digests = {key: own.digest(key) for key in own.vocabulary}
-        for pattern in OWN_FILES:
-            for path in sorted(head.folder.glob(pattern)):
-                file = target / path.relative_to(head.folder)
-                file.parent.mkdir(parents=True, exist_ok=True)
-                copy_file(path, file)
+        copy_files(own_files(head.folder), head.folder, target)
         has_code = getattr(own.layout.config, "auto_map", None) is not None
         copy_small_files(own.folder, target, with_code=has_code, link=link)
         verification = verify_directory(

@@ -33,10 +33,9 @@ from vocab.tokens import Vocabulary
 K = 5
 NAMES = [
     "roberta",
-    "t5",
     *(
         pytest.param(one, marks=pytest.mark.slow)
-        for one in ("bert", "gpt2", "llama", "llama-untied", "modernbert")
+        for one in ("t5", "bert", "gpt2", "llama", "llama-untied", "modernbert")
     ),
 ]
 Saved = Callable[..., tuple[Path, Any]]
