@@ -224,7 +224,7 @@ def _pair(name: str, python: str | None, folder: Path, sample: tuple[int, int]) 
     opening, call = _OURS[name]
     script = (
         f"{COMMON}{_OPEN_OURS}{opening}\n{call}\nstage('plan')\n"
-        f"matrix = plan.then(methods.normal(src, tgt)).apply(E)\nstage('rows')\n{DONE}"
+        f"plan = plan.then(methods.normal(src, tgt))\nmatrix = plan.apply(E)\nstage('rows')\n{DONE}"
     )
     if name != "mergekit":  # minutes
         measure(sys.executable, script, folder)  # compiles
