@@ -278,7 +278,7 @@ class TransferPlan:
         if norm != "none" and matrix.ndim == 2:
             wanted = wanted_norms(norm, compute, self.weights, self.low_rank, self.scripts)
             self._rescale(new, wanted)
-        out = new.astype(matrix.dtype)
+        out = new.astype(matrix.dtype, copy=False)
         rows, cols = self.whole_rows
         out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
         drawn = np.flatnonzero(self.origins == Origin.SAMPLED)
