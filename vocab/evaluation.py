@@ -193,9 +193,8 @@ def bits_per_byte(
         raise InputError("no text to score", wanted="one or more that are not empty")
     limit = getattr(model.config.get_text_config(), "max_position_embeddings", None) or max_length
     padding = getattr(model.config, "pad_token_id", None) or 0
-    # RoBERTa and its relatives count positions from behind the padding id
     before, after = _frame(tokenizer, texts[0]) if kind == "masked" else ([_first_id(tokenizer)], [])
-    room = min(max_length, limit - padding - 1 if kind == "masked" else limit) - len(before) - len(after)
+    room = min(max_length, limit - _first_position(model)) - len(before) - len(after)
     if room < 1:
         raise UsageError("no room for a token", got=f"max_length={max_length}", wanted="more")
     pieces, n_tokens, n_unknown = [], 0, 0
@@ -240,6 +239,15 @@ def _kind(model: PreTrainedModel) -> Literal["causal", "masked"]:
     raise InputError(
         "bits per byte of another kind of model", got=name, wanted="...ForCausalLM or ...ForMaskedLM"
     )
+
+
+def _first_position(model: PreTrainedModel) -> int:
+    """The first token's row of the position table: RoBERTa and its relatives count from the padding id."""
+    for name, module in model.named_modules():
+        padding = getattr(module, "padding_idx", None)
+        if padding is not None and name.endswith("position_embeddings"):
+            return int(padding) + 1
+    return 0
 
 
 def _first_id(tokenizer: PreTrainedTokenizerBase) -> int:

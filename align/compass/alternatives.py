@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from align.compass.corpus import SlicedText, number_slices
 from align.compass.options import CompassOptions, check_options
 from align.compass.result import Compass
-from align.compass.training import frequency_loss, train
+from align.compass.training import LEARNED, frequency_loss, train
 from align.compass.word2vec import Fit, train_word2vec
 from align.errors import InputError, UsageError
 from align.mapping.procrustes import procrustes
@@ -21,7 +21,6 @@ from align.normalize import UNIT_CENTRE_UNIT, normalize
 from align.vectors import WordVectors
 
 METHODS = ("cade", "procrustes", "procrustes-centred", "histwords", "histwords-centred", "incremental")
-LEARNED = 0.1  # as the compass of CADE needs; see align.compass.training
 
 
 def train_by(

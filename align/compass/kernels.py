@@ -249,7 +249,7 @@ def learn(
             chance = one
         elif logit > np.float32(-MAX_LOGIT):
             # rounding takes the largest logits to the cell after the last
-            cell = np.int64((logit + np.float32(MAX_LOGIT)) * np.float32(N_SIGMOIDS / MAX_LOGIT / 2))
+            cell = int((logit + np.float32(MAX_LOGIT)) * np.float32(N_SIGMOIDS / MAX_LOGIT / 2))
             chance = sigmoids[min(cell, N_SIGMOIDS - 1)]
         else:
             chance = zero

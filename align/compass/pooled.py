@@ -9,11 +9,11 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from align.compass.alternatives import LEARNED, counts_of_slice, slice_options, table_of_slice
+from align.compass.alternatives import counts_of_slice, slice_options, table_of_slice
 from align.compass.corpus import SlicedText
 from align.compass.options import CompassOptions, check_options
 from align.compass.result import Compass
-from align.compass.training import frequency_loss
+from align.compass.training import LEARNED, frequency_loss
 from align.compass.word2vec import train_word2vec
 from align.errors import InputError, UsageError
 

@@ -19,7 +19,7 @@ from align.errors import InputError
 from align.vectors import WordVectors
 
 # below this the vectors of a compass are mostly noise: benchmarks/results/compass-identity.json
-_LEARNED = 0.1
+LEARNED = 0.1
 
 
 def train(
@@ -66,10 +66,10 @@ def train(
     total = text.counts.sum(axis=0)
     whole = train_word2vec(text.streams, total, options=options, words=text.words)
     learned = 1 - whole.history[-1] / frequency_loss(total, options)
-    if learned < _LEARNED:
+    if learned < LEARNED:
         warnings.warn(
             f"the compass has not converged: after {whole.n_epochs} passes over {whole.n_tokens:,} words its "
-            f"loss is {100 * learned:.1f} % below that of word frequencies alone, {100 * _LEARNED:.0f} % "
+            f"loss is {100 * learned:.1f} % below that of word frequencies alone, {100 * LEARNED:.0f} % "
             "or more is wanted. Give more epochs, a higher learning_rate or more text",
             stacklevel=2,
         )
@@ -114,7 +114,7 @@ def train(
         method="cade",
         history=history,
         learned=learned,
-        converged=learned >= _LEARNED,
+        converged=learned >= LEARNED,
     )
 
 

@@ -114,3 +114,15 @@ def test_what_cannot_be_scored(make_model: Callable[..., Any], tokenizers: Mappi
         bits_per_byte(bert, tokenizers["llama"], ["a"])
     with pytest.raises(UsageError, match="no room"):
         bits_per_byte(bert, tokenizers["bert"], ["a"], max_length=2)
+
+
+def test_a_high_padding_id_takes_no_positions_from_bert(
+    make_model: Callable[..., Any],
+    tokenizers: Mapping[str, Any],
+    architectures: Mapping[str, tuple[str, str]],
+) -> None:
+    tokenizer = tokenizers[architectures["bert"][1]]
+    model = make_model("bert", tokenizer)
+    before = bits_per_byte(model, tokenizer, TEXTS)
+    model.config.pad_token_id = model.config.max_position_embeddings - 1
+    assert bits_per_byte(model, tokenizer, TEXTS) == before
