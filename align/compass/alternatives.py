@@ -5,15 +5,20 @@ from __future__ import annotations
 import os
 import warnings
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from align.compass.corpus import SlicedText, number_slices
 from align.compass.options import CompassOptions, check_options
 from align.compass.result import Compass
-from align.compass.training import LEARNED, frequency_loss, train
+from align.compass.training import (
+    LEARNED,
+    counts_of_slice,
+    frequency_loss,
+    slice_options,
+    table_of_slice,
+    train,
+)
 from align.compass.word2vec import Fit, train_word2vec
 from align.errors import InputError, UsageError
 from align.mapping.procrustes import procrustes
@@ -118,42 +123,6 @@ def train_by(
         learned=worst,
         converged=worst >= LEARNED,
     )
-
-
-def counts_of_slice(text: SlicedText, k: int, options: CompassOptions) -> NDArray[np.int64]:
-    """Occurrences of every word in slice k, 0 for those of fewer than `slice_min_count`.
-
-    Raises
-    ------
-    InputError
-        If none is left.
-    """
-    used = np.where(text.counts[k] >= options.slice_min_count, text.counts[k], 0)
-    if not used.any():
-        raise InputError(
-            "a slice without a word of the compass",
-            where=text.names[k],
-            wanted=f"words that occur {options.slice_min_count} times in it",
-        )
-    return used
-
-
-def slice_options(options: CompassOptions, k: int, *, n_epochs: int | None = None) -> CompassOptions:
-    """The options that slice k is trained with, as word2vec takes them; `n_epochs`: those of a compass."""
-    return replace(
-        options,
-        epochs=options.slice_epochs or n_epochs or options.epochs,
-        learning_rate=options.slice_learning_rate or options.learning_rate,
-        seed=options.seed + 1 + k,
-    )
-
-
-def table_of_slice(
-    text: SlicedText, k: int, used: NDArray[np.int64], vectors: NDArray[np.float32]
-) -> WordVectors:
-    """The words of slice k with their vectors and counts."""
-    rows = np.flatnonzero(used)
-    return WordVectors(tuple(text.words[i] for i in rows.tolist()), vectors[rows], text.counts[k, rows])
 
 
 def rotate(

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterable
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from align.compass.alternatives import counts_of_slice, slice_options, table_of_slice
 from align.compass.corpus import SlicedText
 from align.compass.options import CompassOptions, check_options
 from align.compass.result import Compass
-from align.compass.training import LEARNED, frequency_loss
-from align.compass.word2vec import train_word2vec
+from align.compass.training import train_against
 from align.errors import InputError, UsageError
 
 
@@ -55,41 +52,7 @@ def train_pooled(
     if options.init == "copy":
         raise UsageError("slices in different languages have different words", got="init copy")
     mixed = code_switched(text, lexicon, rate=switch_rate, seed=options.seed)
-    total = mixed.counts.sum(axis=0)
-    whole = train_word2vec(mixed.streams, total, options=options, words=text.words)
-    learned = 1 - whole.history[-1] / frequency_loss(total, options)
-    if learned < LEARNED:
-        warnings.warn(
-            f"the compass has not converged: its loss is {100 * learned:.1f} % below that of word "
-            f"frequencies alone, {100 * LEARNED:.0f} % or more is wanted",
-            stacklevel=2,
-        )
-    history, spaces = {"": whole.history}, {}
-    for k, name in enumerate(text.names):
-        used = counts_of_slice(text, k, options)
-        fit = train_word2vec(
-            [text.streams[k]],
-            used,
-            options=slice_options(options, k, n_epochs=whole.n_epochs),
-            words=text.words,
-            inputs=None if options.init == "hidden" else whole.inputs,
-            output=whole.output,
-            learn_output=False,
-        )
-        history[name] = fit.history
-        spaces[name] = table_of_slice(text, k, used, fit.vectors)
-    return Compass(
-        words=text.words,
-        counts=text.counts,
-        slices=spaces,
-        vectors=whole.vectors,
-        output=whole.output,
-        options=options,
-        method="pooled",
-        history=history,
-        learned=learned,
-        converged=learned >= LEARNED,
-    )
+    return train_against(mixed, text, options=options, method="pooled")
 
 
 def code_switched(

@@ -63,46 +63,38 @@ def train(
     """
     check_options(options)
     text = slices if isinstance(slices, SlicedText) else number_slices(slices)
-    total = text.counts.sum(axis=0)
-    whole = train_word2vec(text.streams, total, options=options, words=text.words)
+    return train_against(text, text, options=options, method="cade")
+
+
+def train_against(
+    compass_text: SlicedText, text: SlicedText, *, options: CompassOptions, method: str
+) -> Compass:
+    """Train a compass on one text, and the slices of another of the same words against its output matrix."""
+    total = compass_text.counts.sum(axis=0)
+    whole = train_word2vec(compass_text.streams, total, options=options, words=text.words)
     learned = 1 - whole.history[-1] / frequency_loss(total, options)
     if learned < LEARNED:
         warnings.warn(
             f"the compass has not converged: after {whole.n_epochs} passes over {whole.n_tokens:,} words its "
             f"loss is {100 * learned:.1f} % below that of word frequencies alone, {100 * LEARNED:.0f} % "
             "or more is wanted. Give more epochs, a higher learning_rate or more text",
-            stacklevel=2,
+            stacklevel=3,
         )
     history = {"": whole.history}
     spaces = {}
+    is_copy = options.init == "copy"
     for k, name in enumerate(text.names):
-        counts = text.counts[k]
-        used = np.where(counts >= options.slice_min_count, counts, 0)
-        if not used.any():
-            raise InputError(
-                "a slice without a word of the compass",
-                where=name,
-                wanted=f"words that occur {options.slice_min_count} times in it",
-            )
-        own = replace(
-            options,
-            epochs=options.slice_epochs or whole.n_epochs,
-            learning_rate=options.slice_learning_rate or options.learning_rate,
-            seed=options.seed + 1 + k,
-        )
+        used = counts_of_slice(text, k, options)
         fit = train_word2vec(
             [text.streams[k]],
-            total if options.init == "copy" else used,
-            options=own,
+            total if is_copy else used,
+            options=slice_options(options, k, n_epochs=whole.n_epochs),
             words=text.words,
             inputs=None if options.init == "hidden" else whole.inputs,
             output=whole.output,
             learn_output=False,
         )
-        rows = np.arange(len(text.words)) if options.init == "copy" else np.flatnonzero(used)
-        spaces[name] = WordVectors(
-            tuple(text.words[i] for i in rows.tolist()), fit.vectors[rows], counts[rows]
-        )
+        spaces[name] = table_of_slice(text, k, np.ones_like(used) if is_copy else used, fit.vectors)
         history[name] = fit.history
     return Compass(
         words=text.words,
@@ -111,11 +103,47 @@ def train(
         vectors=whole.vectors,
         output=whole.output,
         options=options,
-        method="cade",
+        method=method,
         history=history,
         learned=learned,
         converged=learned >= LEARNED,
     )
+
+
+def counts_of_slice(text: SlicedText, k: int, options: CompassOptions) -> NDArray[np.int64]:
+    """Occurrences of every word in slice k, 0 for those of fewer than `slice_min_count`.
+
+    Raises
+    ------
+    InputError
+        If none is left.
+    """
+    used = np.where(text.counts[k] >= options.slice_min_count, text.counts[k], 0)
+    if not used.any():
+        raise InputError(
+            "a slice without a word of the compass",
+            where=text.names[k],
+            wanted=f"words that occur {options.slice_min_count} times in it",
+        )
+    return used
+
+
+def slice_options(options: CompassOptions, k: int, *, n_epochs: int | None = None) -> CompassOptions:
+    """The options that slice k is trained with, as word2vec takes them; `n_epochs`: those of a compass."""
+    return replace(
+        options,
+        epochs=options.slice_epochs or n_epochs or options.epochs,
+        learning_rate=options.slice_learning_rate or options.learning_rate,
+        seed=options.seed + 1 + k,
+    )
+
+
+def table_of_slice(
+    text: SlicedText, k: int, used: NDArray[np.int64], vectors: NDArray[np.float32]
+) -> WordVectors:
+    """The words of slice k with their vectors and counts."""
+    rows = np.flatnonzero(used)
+    return WordVectors(tuple(text.words[i] for i in rows.tolist()), vectors[rows], text.counts[k, rows])
 
 
 def frequency_loss(counts: NDArray[np.int64], options: Word2VecOptions) -> float:
