@@ -131,34 +131,9 @@ def _from_links(kitchen: Kitchen, method: Callable[..., TransferPlan]) -> Transf
     return method(kitchen.source, kitchen.target, parallel=(src, tgt))
 
 
-def _wechsel(kitchen: Kitchen, options: Options) -> TransferPlan:
+def _by_vectors(method: Callable[..., TransferPlan], kitchen: Kitchen, options: Options) -> TransferPlan:
     src_vectors, tgt_vectors = kitchen.vectors
-    return methods.wechsel(
-        kitchen.source,
-        kitchen.target,
-        src_vectors=src_vectors,
-        tgt_vectors=tgt_vectors,
-        lexicon=kitchen.materials.lexicon,
-        seed=kitchen.seed,
-        **options,
-    )
-
-
-def _ofa(kitchen: Kitchen, options: Options) -> TransferPlan:
-    src_vectors, tgt_vectors = kitchen.vectors
-    return methods.ofa(
-        kitchen.source,
-        kitchen.target,
-        src_vectors=src_vectors,
-        tgt_vectors=tgt_vectors,
-        lexicon=kitchen.materials.lexicon,
-        **options,
-    )
-
-
-def _ramen(kitchen: Kitchen, options: Options) -> TransferPlan:
-    src_vectors, tgt_vectors = kitchen.vectors
-    return methods.ramen(
+    return method(
         kitchen.source,
         kitchen.target,
         src_vectors=src_vectors,
@@ -171,9 +146,11 @@ def _ramen(kitchen: Kitchen, options: Options) -> TransferPlan:
 # What stands in brackets behind the method's name goes to its function as it is.
 _RECIPES: Mapping[str, Callable[[Kitchen, Options], TransferPlan]] = {
     "trans-tokenization": _trans_tokenization,
-    "wechsel": _wechsel,
-    "ofa": _ofa,
-    "ramen": _ramen,
+    "wechsel": lambda kitchen, options: _by_vectors(
+        methods.wechsel, kitchen, {"seed": kitchen.seed, **options}
+    ),
+    "ofa": lambda kitchen, options: _by_vectors(methods.ofa, kitchen, options),
+    "ramen": lambda kitchen, options: _by_vectors(methods.ramen, kitchen, options),
     "ramen-parallel": lambda kitchen, options: _from_links(
         kitchen, partial(methods.ramen_parallel, **options)
     ),
