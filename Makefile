@@ -13,7 +13,7 @@ demo: $(INSTALLED)
 	$(BIN)/vocab-transfer --src demo --tgt sw --out out/demo-sw --overwrite
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow

@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _SEED = 0
 _CAUSAL_SIZES = (2_000, 8_000)
 _MASKED_SIZE = 20_000
-_N_STEPS, _N_ROWS, _LENGTH = 1_500, 24, 64
-_N_TEXTS = {"causal": 200, "masked": 60}
+_N_STEPS, _N_ROWS, _LENGTH = 800, 24, 64
+_N_TEXTS = {"causal": 150, "masked": 50}
 _WEIGHTINGS: tuple[Weighting, ...] = ("mean", "first", "last")
 _NORMS: tuple[Norm, ...] = ("sources", "source-mean", "script-median")
 

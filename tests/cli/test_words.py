@@ -257,7 +257,7 @@ Refused = Callable[..., str]
         ("Ärger\n".encode("latin-1"), "bad:1: the file is not UTF-8 (got byte 0xc4"),
         ("one\n".encode("utf-16"), "bad:1: UTF-16, not UTF-8"),
         (os.urandom(4000).replace(b"\n", b"\xff"), "bad:1: "),
-        (gzip.compress(b"one\n" * 160)[:-9], "the compressed file is damaged or cut off"),
+        (gzip.compress(b"one\n" * 160, mtime=0)[:-9], "the compressed file is damaged or cut off"),
         (b"\n" * 160, "no sentence pair is left (got 160, 160 with an empty side)"),
         (b"a b\0\n" * 160, "no sentence pair is left (got 160, 160 with control characters)"),
         (b"a " * 500 + b"\n" + b"\n" * 159, "1 with a side that is too long"),
