@@ -29,11 +29,11 @@ def make_plans(
     Notes
     -----
     By default the head's rows are made as the input's, and keep their length. Measured before any training,
-    in bits per byte, on a small English causal model of 2,000 tokens that is given 8,000: head rows of mean,
-    last and first pieces 1.95, 2.21 and 2.31 and longer head rows 2.08 to 2.20 (input rows of mean pieces);
-    input rows of last, mean and first pieces 1.88, 1.95 and 2.09 (head rows of mean pieces). A masked one of
-    8,000 tokens that is given 20,000 prefers means on both sides: 1.39, with longer head rows 1.42 to 1.43.
-    Training may change the order.
+    in bits per byte (benchmarks/results/sides.json): a small causal model of 2,000 tokens that is given
+    8,000, with input rows of last, mean and first pieces, 2.24, 2.33 and 2.44 beside head rows of mean
+    pieces; with head rows of last and first pieces 2.60 and 2.65, with longer head rows 2.45 to 2.53 beside
+    input rows of mean pieces. A masked one of 8,000 tokens that is given 20,000 prefers means on both sides:
+    1.52, with longer head rows 1.53 to 1.55. Training may change the order.
     """
     source, options = prepared.source.vocabulary, prepared.options
     kitchen = Kitchen(
