@@ -18,7 +18,7 @@ from align.compass.word2vec import train_word2vec
 from align.errors import InputError
 from align.vectors import WordVectors
 
-# below this the vectors of a compass are mostly noise: benchmarks/results/compass-identity.json
+# below this the vectors of a compass are mostly noise (`python -m benchmarks compass-identity`)
 LEARNED = 0.1
 
 
