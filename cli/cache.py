@@ -9,10 +9,8 @@ import typer
 from rich.markup import escape
 
 from align.errors import InputError, UsageError
+from cli.flags import Debug, Json
 from cli.screen import Screen, print_json
-
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from align.compass_options import ShiftOptions, SliceOptions
+from cli.flags import Debug, Quiet
 from cli.screen import Screen, print_json
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 _Folder = Annotated[Path, typer.Argument(help="Folder that compass wrote.")]
 _From = Annotated[str | None, typer.Option("--from", help="Slice; by default the first.")]
 _To = Annotated[str | None, typer.Option("--to", help="Slice; by default the last.")]

@@ -15,6 +15,10 @@ from vocab.options import Lines
 # What a command line can carry of a library type: a file where the library also takes lines.
 _ON_SCREEN: dict[Any, Any] = {Lines: Path}
 
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
 
 def with_flags(
     options_class: type, command: Callable[..., Any], *, without: Collection[str] = ()

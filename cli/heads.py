@@ -9,13 +9,12 @@ from typing import Annotated
 import typer
 
 from align.errors import UsageError
+from cli.flags import Debug, Json
 from cli.screen import Screen, print_json
 
 _Dir = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 _Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
@@ -39,8 +38,8 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         ] = None,
         overwrite: _Overwrite = False,
         trust_remote_code: _Trust = False,
-        json_: _Json = False,
-        debug: _Debug = False,
+        json_: Json = False,
+        debug: Debug = False,
     ) -> None:
         """Add the vocabulary of a model to another model with the same body.
 
@@ -78,7 +77,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
 
     @app.command("list")
     def list_all(
-        folder: _Dir, trust_remote_code: _Trust = False, json_: _Json = False, debug: _Debug = False
+        folder: _Dir, trust_remote_code: _Trust = False, json_: Json = False, debug: Debug = False
     ) -> None:
         """Name the vocabularies of a model directory; its own comes first."""
         from vocab.heads import list_heads
@@ -121,8 +120,8 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         ] = None,
         overwrite: _Overwrite = False,
         trust_remote_code: _Trust = False,
-        json_: _Json = False,
-        debug: _Debug = False,
+        json_: Json = False,
+        debug: Debug = False,
     ) -> None:
         """Write one vocabulary with the body as an ordinary model directory.
 

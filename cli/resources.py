@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from align.errors import UnavailableError
+from cli.flags import Debug, Json, Quiet
 from cli.screen import Screen, print_json
 from vocab.options import TransferOptions
 
@@ -18,9 +19,6 @@ if TYPE_CHECKING:
 
 _DEFAULT = TransferOptions()
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Offline = Annotated[bool, typer.Option("--offline", help="Use what is in the cache; ask no server.")]
 SrcLang = Annotated[str, typer.Option(help="The other language.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Fetch more than --max-mb without a question.")]

@@ -11,6 +11,7 @@ import typer
 
 from align.options import InduceOptions, MapOptions
 from align.threads import set_threads
+from cli.flags import Debug, Quiet
 from cli.screen import Screen, print_json
 
 if TYPE_CHECKING:
@@ -18,8 +19,6 @@ if TYPE_CHECKING:
 
 _Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
 _Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-_Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
-_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
@@ -30,8 +29,8 @@ def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         out: Annotated[Path, typer.Option(help="Directory of the map and the mapped vectors.")],
         overwrite: _Overwrite = False,
         json_: _Json = False,
-        quiet: _Quiet = False,
-        debug: _Debug = False,
+        quiet: Quiet = False,
+        debug: Debug = False,
     ) -> None:
         """Align two spaces of word vectors.
 
@@ -97,8 +96,8 @@ def induce_lexicon(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         ] = None,
         overwrite: _Overwrite = False,
         json_: _Json = False,
-        quiet: _Quiet = False,
-        debug: _Debug = False,
+        quiet: Quiet = False,
+        debug: Debug = False,
     ) -> None:
         """Find translations of words in two spaces of vectors, in parallel text, or in both.
 
