@@ -242,7 +242,7 @@ class TransferPlan:
         Raises
         ------
         InputError
-            For empty rows, too few rows, or values that are not finite.
+            For empty rows, too few rows, values that are not finite, or new ones too large for the dtype.
 
         Notes
         -----
@@ -278,7 +278,7 @@ class TransferPlan:
         if norm != "none" and matrix.ndim == 2:
             wanted = wanted_norms(norm, compute, self.weights, self.low_rank, self.scripts)
             self._rescale(new, wanted)
-        out = new.astype(matrix.dtype, copy=False)
+        out = self._narrowed(new, matrix.dtype)
         rows, cols = self.whole_rows
         out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
         drawn = np.flatnonzero(self.origins == Origin.SAMPLED)
@@ -287,6 +287,20 @@ class TransferPlan:
                 compute, self.sampling, self.sample_keys[drawn], self.sample_groups[drawn], self.src_groups
             )
         return out
+
+    def _narrowed(self, new: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
+        """The new rows in the dtype of the old ones."""
+        if new.dtype == dtype:
+            return new
+        largest = np.abs(new).reshape(len(new), -1).max(axis=1, initial=0.0)
+        if (largest > np.finfo(dtype).max).any():
+            row = int(largest.argmax())
+            raise InputError(
+                f"the new row of {self.tgt_tokens[row]!r} is too large for {dtype}",
+                got=f"values up to {largest[row]:.3g}",
+                hint="give rows a length (--norm source-mean), write float32, or choose another method",
+            )
+        return new.astype(dtype)
 
     def _rescale(self, new: NDArray[Any], wanted: NDArray[np.float64]) -> None:
         """Bring the sums among the rows to a length; rows of zeros stay."""

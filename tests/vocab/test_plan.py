@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -64,6 +65,16 @@ def test_apply_refuses_what_it_cannot_do() -> None:
     for value in (np.nan, np.inf):
         with pytest.raises(InputError, match="NaN or infinite"):
             plan.apply(np.where(np.arange(plan.n_src)[:, None] == 4, value, E).astype(np.float32))
+    doubled = TransferPlan(
+        weights=sp.csr_array(np.array([[1, 0], [2, 0]], np.float32)),
+        origins=np.array([Origin.COPIED, Origin.MIXED], np.uint8),
+        method="doubled",
+        options={},
+        src_tokens=names("s", 2),
+        tgt_tokens=names("t", 2),
+    )
+    with pytest.raises(InputError, match="new row of 't1' is too large for float16"):
+        doubled.apply(np.full((2, 3), 4e4, np.float16))
     holes = random_plan(1, origins=(Origin.EMPTY, Origin.COPIED))
     n_empty = int((holes.origins == Origin.EMPTY).sum())
     first = holes.tgt_tokens[int(holes.origins.argmin())]
