@@ -14,8 +14,8 @@ from align.errors import InputError, UsageError
 from align.wordalign import Links
 from align.wordalign.contextual import contextual_links
 from align.wordalign.reading import splitter
-from vocab.spans import spans_of, word_spans
 from vocab.tokens import backend
+from vocab.tokens.spans import spans_of, word_spans
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

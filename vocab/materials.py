@@ -190,7 +190,7 @@ def _read_links(
     path: Path, parallel: ParallelText, decisions: Decisions, files: list[dict[str, Any]]
 ) -> tuple[Links, str]:
     from align.wordalign.links import read_links
-    from vocab.token_links import divided_like
+    from vocab.tokens.links import divided_like
 
     links = read_links(path)
     files.append(describe_file("alignment", path))

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from vocab.low_rank import LowRank
-from vocab.token_scripts import script_classes
 from vocab.tokens import Vocabulary
+from vocab.tokens.scripts import script_classes
 
 Norm = Literal["none", "sources", "source-mean", "script-median"]
 

@@ -10,8 +10,8 @@ from typing import Any
 
 from align.errors import InputError
 from vocab.model import VocabLayout
-from vocab.roles import NAMED_ROLES
 from vocab.tokens import Vocabulary
+from vocab.tokens.roles import NAMED_ROLES
 
 _ONE = ("_token_id", "_token_index")
 _FLAT_LISTS = ("suppress_tokens", "begin_suppress_tokens")

@@ -8,8 +8,8 @@ from typing import Any
 
 from align.errors import OutputError
 from vocab.loading import load_tokenizer
-from vocab.roles import NAMED_ROLES, STAND_INS
 from vocab.tokens import Vocabulary
+from vocab.tokens.roles import NAMED_ROLES, STAND_INS
 
 _TEXTS = ("Habari za asubuhi, dunia!", "It's 12,345.67 € — naïve.", "中文 हिन्दी 😀", " two  spaces\n\ta tab ")
 

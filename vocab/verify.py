@@ -12,7 +12,7 @@ from align.errors import OutputError
 from align.memory import available_bytes
 from vocab.checkpoint import Checkpoint, open_checkpoint, tensor_bytes
 from vocab.model import VocabLayout, quiet_transformers
-from vocab.roles import NAMED_ROLES
+from vocab.tokens.roles import NAMED_ROLES
 
 if TYPE_CHECKING:
     import torch

@@ -26,8 +26,8 @@ from vocab.methods import METHODS, choose_method
 from vocab.pipeline import TransferResult, loaded_source, prepare
 from vocab.plan import Origin, TransferPlan
 from vocab.progress import Progress
-from vocab.token_links import token_counts
 from vocab.tokens import Vocabulary
+from vocab.tokens.links import token_counts
 
 
 @pytest.fixture(scope="module")

@@ -16,10 +16,10 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError
-from vocab.byte_spans import TokenBytes, token_bytes
 from vocab.methods.overlap import overlap
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
+from vocab.tokens.byte_spans import TokenBytes, token_bytes
 
 _LINES = 4096  # encoded at once; the tokenizers library holds kilobytes for a line
 _PROBE = 256  # lines on which words alone must be cut as they are in their line

@@ -16,8 +16,8 @@ from vocab.materials import Materials
 from vocab.methods.call import Call
 from vocab.plan import TransferPlan
 from vocab.progress import Decisions, Progress
-from vocab.token_links import token_counts
 from vocab.tokens import Vocabulary
+from vocab.tokens.links import token_counts
 
 # The last resort's noise, in standard deviations: rows must not start identical, and drawing them with the
 # full spread measured worse than the plain mean at every horizon.

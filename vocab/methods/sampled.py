@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from vocab.methods.copying import copy
 from vocab.plan import Origin, TransferPlan
 from vocab.sampling import Kind, Sampling
-from vocab.token_scripts import script_classes
 from vocab.tokens import AnyTokenizer, Vocabulary
+from vocab.tokens.scripts import script_classes
 
 
 def mean(

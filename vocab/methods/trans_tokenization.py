@@ -34,7 +34,7 @@ def trans_tokenization(
     parallel : (sequence of str, sequence of str)
         Sentences of the source model's language and of the new language, line by line.
     counts : csr_array, shape (n_src, n_tgt), optional
-        Link counts from elsewhere, instead of `parallel`; :func:`vocab.token_links.token_counts` makes them
+        Link counts from elsewhere, instead of `parallel`; :func:`vocab.tokens.links.token_counts` makes them
         from links of words.
     sharpen : float
         Exponent on the counts: above 1 prefers the main translation, below 1 spreads. The default was chosen

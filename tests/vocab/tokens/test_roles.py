@@ -6,8 +6,8 @@ from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
 from tests.vocab.tokenizer_families import family
-from vocab.roles import NAMED_ROLES, STAND_INS, match_special, roles_by_spelling
 from vocab.tokens import Vocabulary
+from vocab.tokens.roles import NAMED_ROLES, STAND_INS, match_special, roles_by_spelling
 
 
 def tokenizer_of(specials: list[str]) -> Tokenizer:

@@ -15,9 +15,9 @@ from tokenizers import Tokenizer, models, pre_tokenizers
 from align.errors import InputError, UsageError
 from align.wordalign import Links
 from align.wordalign.reading import splitter
-from vocab.spans import token_spans, word_spans
-from vocab.token_links import SPREADS, divided_like, token_counts
 from vocab.tokens import Vocabulary
+from vocab.tokens.links import SPREADS, divided_like, token_counts
+from vocab.tokens.spans import token_spans, word_spans
 
 LINES = ["the old man's naïve dog_2 walked, slowly!", "habari  za asubuhi — mpira 12", "x", "€uro 日本 ok"]
 
@@ -132,7 +132,7 @@ def test_blocks_of_lines_add_up(monkeypatch: pytest.MonkeyPatch) -> None:
     src, tgt = ["aab e", "cddd", "e c"] * 5, ["vw y", "y", "vxx v"] * 5
     links = Links.from_pharaoh(["0-0:0.5 1-1", "0-0", "1-0 0-1:0.25"] * 5)
     whole = token_counts(links, src, tgt, SRC, TGT)
-    monkeypatch.setattr("vocab.token_links._LINES", 4)
+    monkeypatch.setattr("vocab.tokens.links._LINES", 4)
     np.testing.assert_allclose(token_counts(links, src, tgt, SRC, TGT).toarray(), whole.toarray(), rtol=1e-6)
     assert sp.issparse(whole)
 

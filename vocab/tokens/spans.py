@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.wordalign.reading import splitter
-from vocab.tokens import Vocabulary
+from vocab.tokens.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)

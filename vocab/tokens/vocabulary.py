@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
-from vocab.roles import NAMED_ROLES, match_special, roles_by_spelling
+from vocab.tokens.roles import NAMED_ROLES, match_special, roles_by_spelling
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -125,7 +125,7 @@ class Vocabulary:
         Tokens that the pre-tokenizer cuts off on both sides (WordPiece punctuation and CJK): the vocabulary
         has one token for both "preceded by a space" and "not".
     roles : mapping
-        Role to id; see :mod:`vocab.roles`.
+        Role to id; see :mod:`vocab.tokens.roles`.
     """
 
     kind: Kind
@@ -255,8 +255,8 @@ class Vocabulary:
         return same_bytes, same_role
 
     def pieces(self, surfaces: Sequence[bytes]) -> list[list[int]]:
-        """Segment surfaces with this tokenizer's model; see :func:`vocab.pieces.segment`."""
-        from vocab.pieces import segment
+        """Segment surfaces with this tokenizer's model; see :func:`vocab.tokens.pieces.segment`."""
+        from vocab.tokens.pieces import segment
 
         return segment(self, surfaces)
 

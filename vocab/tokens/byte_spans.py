@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from vocab.spans import token_spans
-from vocab.tokens import Vocabulary
+from vocab.tokens.spans import token_spans
+from vocab.tokens.vocabulary import Vocabulary
 
 
 @dataclass(frozen=True, eq=False)

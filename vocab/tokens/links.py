@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
 from align.wordalign import Links
-from vocab.spans import Spans, token_spans, word_spans
-from vocab.tokens import AnyTokenizer, Vocabulary
+from vocab.tokens.spans import Spans, token_spans, word_spans
+from vocab.tokens.vocabulary import AnyTokenizer, Vocabulary
 
 SPREADS = ("position", "all", "head")
 

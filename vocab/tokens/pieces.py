@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from vocab.tokens import BYTE_TO_CHAR, WORD_START, Vocabulary, components
+from vocab.tokens.vocabulary import BYTE_TO_CHAR, WORD_START, Vocabulary, components
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -28,7 +28,7 @@ def segment(vocabulary: Vocabulary, surfaces: Sequence[bytes]) -> list[list[int]
     vocabulary : Vocabulary
         The tokenizer that segments.
     surfaces : sequence of bytes
-        See :class:`vocab.tokens.Vocabulary`.
+        See :class:`vocab.tokens.vocabulary.Vocabulary`.
 
     Returns
     -------

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from align.scripts import script_of
-from vocab.tokens import Vocabulary
+from vocab.tokens.vocabulary import Vocabulary
 
 FRAGMENT = "FRAGMENT"
 
