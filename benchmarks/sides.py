@@ -21,8 +21,8 @@ from vocab.evaluation import bits_per_byte
 from vocab.loading import load_tokenizer
 from vocab.methods import constituents, mean
 from vocab.methods.constituents import Weighting
-from vocab.norms import Norm, script_numbers
 from vocab.plan import TransferPlan
+from vocab.plan.norms import Norm, script_numbers
 from vocab.tokens import Vocabulary
 
 if TYPE_CHECKING:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from vocab.options import TransferOptions
     from vocab.pipeline import TransferResult
     from vocab.plan import Origin, TransferPlan
-    from vocab.sampling import Sampling
+    from vocab.plan.sampling import Sampling
     from vocab.tokens import Vocabulary
     from vocab.two_vocabularies import LoadedModel, load
     from vocab.use_head import use_head
@@ -32,7 +32,7 @@ _MODULES = {
     "Head": "heads",
     "LoadedModel": "two_vocabularies",
     "Origin": "plan",
-    "Sampling": "sampling",
+    "Sampling": "plan.sampling",
     "TransferOptions": "options",
     "TransferPlan": "plan",
     "TransferResult": "pipeline",

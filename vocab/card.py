@@ -15,7 +15,7 @@ from vocab.modes import described
 if TYPE_CHECKING:
     from vocab.pipeline import Prepared, TransferResult
     from vocab.plan import TransferPlan
-    from vocab.plan_rows import OriginShare
+    from vocab.plan.rows import OriginShare
     from vocab.tokenizer_report import TokenizerReport
 
 SCHEMA = 1

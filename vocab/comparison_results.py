@@ -8,7 +8,7 @@ from typing import Any
 
 from vocab.evaluation import BitsPerByte, Retrieval
 from vocab.leave_out import Recreated
-from vocab.plan_rows import OriginShare
+from vocab.plan.rows import OriginShare
 from vocab.progress import Decision
 
 SOURCE, SHUFFLED = "the source model", "constituents, shuffled"

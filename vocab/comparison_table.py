@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from vocab.comparison_results import Comparison, MethodResult
-from vocab.plan_rows import OriginShare
+from vocab.plan.rows import OriginShare
 
 Layout = Literal["text", "tsv", "md"]
 

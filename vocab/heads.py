@@ -33,7 +33,7 @@ from vocab.output import (
     file_digests,
     write_json,
 )
-from vocab.plan_files import FOLDER, HEAD_FOLDER
+from vocab.plan.files import FOLDER, HEAD_FOLDER
 
 if TYPE_CHECKING:
     import torch

@@ -25,7 +25,7 @@ from vocab.factorized_verify import verify_factorized
 from vocab.low_rank_output import FACTORS, low_rank_changes, low_rank_notes, write_factors
 from vocab.model import VocabLayout, find_vocabulary, match_checkpoint, model_class, read_config
 from vocab.plan import TransferPlan
-from vocab.plan_files import FOLDER, HEAD_FOLDER
+from vocab.plan.files import FOLDER, HEAD_FOLDER
 from vocab.special_ids import IdMap, new_config, new_generation_config
 from vocab.surgery import has_own_head, position_changes, target_rows, vocabulary_changes
 from vocab.tokens import Vocabulary

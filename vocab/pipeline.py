@@ -23,7 +23,7 @@ from vocab.methods.expression import Expression, parse_expression
 from vocab.modes import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan
-from vocab.plan_rows import OriginShare, RowExplanation
+from vocab.plan.rows import OriginShare, RowExplanation
 from vocab.planning import make_plans
 from vocab.progress import Decision, Decisions, Progress
 from vocab.tokens import Vocabulary

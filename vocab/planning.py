@@ -10,9 +10,9 @@ from vocab.methods import special
 from vocab.methods.call import Call
 from vocab.methods.expression import Expression, evaluate
 from vocab.methods.recipes import Kitchen
-from vocab.norms import Norm, script_numbers
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan
+from vocab.plan.norms import Norm, script_numbers
 from vocab.tokens import Vocabulary
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling
+from vocab.plan.sampling import Sampling
 
 WHOLE = (Origin.COPIED, Origin.MAPPED, Origin.SPECIAL)
 SUMS = (Origin.MIXED, Origin.COMPOSED)

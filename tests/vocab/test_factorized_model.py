@@ -27,7 +27,7 @@ from vocab.low_rank_output import check_rank
 from vocab.options import TransferOptions
 from vocab.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling
+from vocab.plan.sampling import Sampling
 from vocab.tokens import Vocabulary
 
 K = 5

@@ -20,9 +20,9 @@ from vocab.materials import Materials
 from vocab.methods import METHODS, clp, constituents, mean
 from vocab.methods.call import Call
 from vocab.methods.recipes import Kitchen
-from vocab.norms import script_numbers
 from vocab.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
+from vocab.plan.norms import script_numbers
 from vocab.progress import Decisions, Progress
 from vocab.tokens import Vocabulary
 

@@ -21,7 +21,7 @@ from align.errors import InputError, OutputError, UsageError
 from align.place import put_in_place, temporary_sibling
 from vocab.output import check_output, write_model_directory
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling
+from vocab.plan.sampling import Sampling
 from vocab.tokens import Vocabulary
 
 TEXTS = ["the old man and the moon", "habari za asubuhi rafiki", "naïve 12 poems!"]

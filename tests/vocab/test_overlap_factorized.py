@@ -8,7 +8,7 @@ from tests.vocab.tokenizer_families import family
 from vocab.methods import copy
 from vocab.methods.overlap_factorized import overlap_factorized
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling, sampled_rows
+from vocab.plan.sampling import Sampling, sampled_rows
 
 
 def low_rank_rows(n: int = 600, dim: int = 30, rank: int = 4) -> np.ndarray:

@@ -29,7 +29,7 @@ from vocab.methods.constituents import Weighting
 from vocab.methods.expression import parse_expression
 from vocab.methods.recipes import Kitchen
 from vocab.plan import Origin, TransferPlan
-from vocab.plan_files import ARRAYS, FACTS
+from vocab.plan.files import ARRAYS, FACTS
 from vocab.progress import Decisions, Progress
 from vocab.text import parallel_lines
 from vocab.tokens import Vocabulary

@@ -11,7 +11,7 @@ import pytest
 from align.errors import InputError
 from vocab.methods.sampled import hf, mean, normal, random, script
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling, sampled_rows
+from vocab.plan.sampling import Sampling, sampled_rows
 from vocab.tokens import BYTE_TO_CHAR, Vocabulary
 
 

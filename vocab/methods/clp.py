@@ -20,10 +20,10 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.neighbors import top_k
 from align.normalize import unit
-from vocab.low_rank import LowRank
 from vocab.methods.overlap import Overlap, anchored_plan, overlap
 from vocab.methods.sparsemax import sparsemax_mix
 from vocab.plan import Origin, TransferPlan
+from vocab.plan.low_rank import LowRank
 from vocab.tokens import AnyTokenizer, Vocabulary
 
 _BLOCK_ROWS = 512  # rows in float64 at a time, in the cache
@@ -90,7 +90,7 @@ def clp(
         CLP+: sparsemax of the cosines instead, which is sparse and never negative.
     top : int, optional
         Only the nearest copied tokens of each new one. None is the published rule, whose rows are dense: the
-        plan keeps them as a product of thin matrices (:class:`vocab.low_rank.LowRank`).
+        plan keeps them as a product of thin matrices (:class:`vocab.plan.low_rank.LowRank`).
 
     Returns
     -------

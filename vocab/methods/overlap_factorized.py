@@ -9,7 +9,7 @@ import numpy as np
 from align.errors import UsageError
 from vocab.methods.copying import copy
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling
+from vocab.plan.sampling import Sampling
 from vocab.tokens import AnyTokenizer, Vocabulary
 
 

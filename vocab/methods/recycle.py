@@ -13,8 +13,8 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.mapping.bridge import NearestMap
 from align.mapping.moments import RANK_TOLERANCE
-from vocab.low_rank import LowRank
 from vocab.plan import Origin, TransferPlan
+from vocab.plan.low_rank import LowRank
 from vocab.tokens import AnyTokenizer, Vocabulary
 
 Kind = Literal["least_squares", "nearest"]

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 
 from vocab.methods.copying import copy
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Kind, Sampling
+from vocab.plan.sampling import Kind, Sampling
 from vocab.tokens import AnyTokenizer, Vocabulary
 from vocab.tokens.scripts import script_classes
 

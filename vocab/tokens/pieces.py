@@ -28,7 +28,7 @@ def segment(vocabulary: Vocabulary, surfaces: Sequence[bytes]) -> list[list[int]
     vocabulary : Vocabulary
         The tokenizer that segments.
     surfaces : sequence of bytes
-        See :class:`vocab.tokens.vocabulary.Vocabulary`.
+        See :class:`vocab.tokens.Vocabulary`.
 
     Returns
     -------

@@ -18,12 +18,12 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError
-from vocab.low_rank import LowRank
-from vocab.norms import Norm, wanted_norms
-from vocab.sampling import Sampling, grouped_rows
+from vocab.plan.low_rank import LowRank
+from vocab.plan.norms import Norm, wanted_norms
+from vocab.plan.sampling import Sampling, grouped_rows
 
 if TYPE_CHECKING:
-    from vocab.plan_rows import OriginShare, RowExplanation
+    from vocab.plan.rows import OriginShare, RowExplanation
 
 Side = Literal["input", "head"]
 
@@ -74,7 +74,7 @@ class TransferPlan:
         model surer of new tokens than it has reason to be: leave `head_norm` alone unless it was measured.
     scripts : (ndarray of int32, ndarray of int32), optional
         A number for the script of each new and of each old token, -1 for none: what ``"script-median"`` goes
-        by (:func:`vocab.norms.script_numbers`).
+        by (:func:`vocab.plan.norms.script_numbers`).
     low_rank : tuple of LowRank
         Parts that are added to the rows of `weights`: rows that are mixed from too many old rows to write
         their weights out.
@@ -246,7 +246,7 @@ class TransferPlan:
 
         Notes
         -----
-        O(nnz * dim) time, and that of :meth:`vocab.low_rank.LowRank.add_to` for each low-rank part;
+        O(nnz * dim) time, and that of :meth:`vocab.plan.low_rank.LowRank.add_to` for each low-rank part;
         float32 (float64 for float64 input) copies of the old and the new matrix. The
         product runs in one thread and random streams belong to rows, so the result has the same bits
         whatever the thread count.
@@ -309,33 +309,33 @@ class TransferPlan:
         new[summed] *= (wanted[summed] / norms[summed])[:, None].astype(new.dtype)
 
     def then(self, second: TransferPlan) -> TransferPlan:
-        """Fill this plan's empty rows from `second`: see :func:`vocab.plan_algebra.then`."""
-        from vocab.plan_algebra import then
+        """Fill this plan's empty rows from `second`: see :func:`vocab.plan.algebra.then`."""
+        from vocab.plan.algebra import then
 
         return then(self, second)
 
     def mix(self, other: TransferPlan, alpha: float) -> TransferPlan:
-        """``alpha * self + (1 - alpha) * other``: see :func:`vocab.plan_algebra.mix`."""
-        from vocab.plan_algebra import mix
+        """``alpha * self + (1 - alpha) * other``: see :func:`vocab.plan.algebra.mix`."""
+        from vocab.plan.algebra import mix
 
         return mix(self, other, alpha)
 
     def compose(self, after: TransferPlan) -> TransferPlan:
-        """This plan, then `after`, as one plan: see :func:`vocab.plan_algebra.compose`."""
-        from vocab.plan_algebra import compose
+        """This plan, then `after`, as one plan: see :func:`vocab.plan.algebra.compose`."""
+        from vocab.plan.algebra import compose
 
         return compose(self, after)
 
     def save(self, folder: str | Path) -> Path:
         """Write ``plan.safetensors`` and ``plan.json`` into `folder`, deterministically."""
-        from vocab.plan_files import save_plan
+        from vocab.plan.files import save_plan
 
         return save_plan(self, folder)
 
     @staticmethod
     def load(folder: str | Path, *, head: bool = False) -> TransferPlan:
-        """Read a plan, from a finished model directory too: see :func:`vocab.plan_files.load_plan`."""
-        from vocab.plan_files import load_plan
+        """Read a plan, from a finished model directory too: see :func:`vocab.plan.files.load_plan`."""
+        from vocab.plan.files import load_plan
 
         return load_plan(folder, head=head)
 
@@ -351,7 +351,7 @@ class TransferPlan:
 
     def differing_rows(self, other: TransferPlan, *, atol: float = 0.0) -> NDArray[np.int64]:
         """Ids of the rows whose origin or weights differ by more than `atol`."""
-        from vocab.plan_algebra import differing_rows
+        from vocab.plan.algebra import differing_rows
 
         return differing_rows(self, other, atol=atol)
 
@@ -368,19 +368,19 @@ class TransferPlan:
         return {token: i for i, token in enumerate(self.tgt_tokens)}
 
     def row_id(self, token: str | int) -> int:
-        """Id of a new token: see :func:`vocab.plan_rows.row_id`."""
-        from vocab.plan_rows import row_id
+        """Id of a new token: see :func:`vocab.plan.rows.row_id`."""
+        from vocab.plan.rows import row_id
 
         return row_id(self, token)
 
     def explain(self, token: str | int, *, top: int = 10) -> RowExplanation:
         """Of which old rows a new row is made, heaviest first."""
-        from vocab.plan_rows import explain
+        from vocab.plan.rows import explain
 
         return explain(self, token, top=top)
 
     def summary(self, token_counts: NDArray[np.integer[Any]] | None = None) -> list[OriginShare]:
-        """Rows by origin: see :func:`vocab.plan_rows.summary`."""
-        from vocab.plan_rows import summary
+        """Rows by origin: see :func:`vocab.plan.rows.summary`."""
+        from vocab.plan.rows import summary
 
         return summary(self, token_counts)

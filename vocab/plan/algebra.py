@@ -9,9 +9,9 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from align.errors import InputError
-from vocab.low_rank import LowRank
-from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling
+from vocab.plan.low_rank import LowRank
+from vocab.plan.sampling import Sampling
+from vocab.plan.transfer_plan import Origin, TransferPlan
 
 _NOT_LINEAR = (Origin.EMPTY, Origin.SAMPLED)
 _BLOCK_ROWS = 128  # rows written out at a time

@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from vocab.low_rank import LowRank
+from vocab.plan.low_rank import LowRank
 from vocab.tokens import Vocabulary
 from vocab.tokens.scripts import script_classes
 

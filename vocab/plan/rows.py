@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
-from vocab.plan import Origin, TransferPlan
+from vocab.plan.transfer_plan import Origin, TransferPlan
 from vocab.tokens import BYTE_TO_CHAR
 
 

@@ -20,8 +20,8 @@ from tests.cli.conftest import save_source
 from tests.vocab.conftest import build_model, train
 from tests.vocab.random_plans import SUMS, WHOLE, identity, names, random_plan, same_plan
 from vocab import transfer
-from vocab.low_rank import LowRank
 from vocab.plan import Origin, TransferPlan
+from vocab.plan.low_rank import LowRank
 
 FEW = settings(max_examples=30, deadline=None)
 SEEDS = st.integers(0, 10**6)

@@ -12,9 +12,9 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from align.errors import InputError
-from vocab.low_rank import LowRank
-from vocab.plan import TransferPlan
-from vocab.sampling import Sampling
+from vocab.plan.low_rank import LowRank
+from vocab.plan.sampling import Sampling
+from vocab.plan.transfer_plan import TransferPlan
 
 SCHEMA = 1
 ARRAYS, FACTS = "plan.safetensors", "plan.json"

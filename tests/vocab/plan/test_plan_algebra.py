@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from align.errors import InputError
 from tests.vocab.random_plans import SUMS, WHOLE, identity, names, random_plan, same_plan
 from vocab.plan import Origin
-from vocab.sampling import Sampling
+from vocab.plan.sampling import Sampling
 
 LINEAR = (*WHOLE, *SUMS)
 FEW = settings(max_examples=30, deadline=None)

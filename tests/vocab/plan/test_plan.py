@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from align.errors import InputError
 from tests.vocab.random_plans import SUMS, WHOLE, identity, names, random_plan
 from tests.vocab.small_vocabularies import byte_level
-from vocab.norms import script_numbers
 from vocab.plan import Origin, TransferPlan
-from vocab.sampling import Sampling, sampled_rows
+from vocab.plan.norms import script_numbers
+from vocab.plan.sampling import Sampling, sampled_rows
 
 LINEAR = (*WHOLE, *SUMS)
 FEW = settings(max_examples=30, deadline=None)

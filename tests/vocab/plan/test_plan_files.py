@@ -17,9 +17,9 @@ from safetensors.numpy import load_file, save_file
 
 from align.errors import InputError
 from tests.vocab.random_plans import names, random_plan, same_plan
-from vocab.norms import Norm
 from vocab.plan import TransferPlan
-from vocab.sampling import Sampling
+from vocab.plan.norms import Norm
+from vocab.plan.sampling import Sampling
 
 FILES = ("plan.safetensors", "plan.json")
 
@@ -70,7 +70,7 @@ def test_two_processes_write_the_same_bytes(tmp_path: Path) -> None:
     for hash_seed, threads in (("1", "1"), ("2", "2")):
         environment = os.environ | {
             "PYTHONHASHSEED": hash_seed,
-            "PYTHONPATH": str(Path(__file__).parents[2]),
+            "PYTHONPATH": str(Path(__file__).parents[3]),
             "OPENBLAS_NUM_THREADS": threads,
             "OMP_NUM_THREADS": threads,
         }

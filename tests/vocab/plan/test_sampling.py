@@ -5,7 +5,7 @@ import pytest
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
-from vocab.sampling import Sampling, sampled_rows
+from vocab.plan.sampling import Sampling, sampled_rows
 
 KINDS = ("normal", "multivariate")
 
