@@ -19,8 +19,8 @@ from vocab import methods
 from vocab.evaluation import retrieval, sentence_vectors
 from vocab.methods.recipes import FALLBACK_NOISE
 from vocab.plan import TransferPlan
+from vocab.tokenizer.training import train_tokenizer
 from vocab.tokens import Vocabulary
-from vocab.training import train_tokenizer
 
 AMOUNTS = (1000, 3000, 10_000, 30_782)
 SIZES = (6000, 10_000, 16_000, 30_000, 45_000)

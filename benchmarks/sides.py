@@ -18,11 +18,11 @@ from benchmarks.demo_text import BOS, EOS, PAD, documents, is_held_out, pack, tr
 from benchmarks.shared import shared
 from vocab import demo
 from vocab.evaluation import bits_per_byte
-from vocab.loading import load_tokenizer
 from vocab.methods import constituents, mean
 from vocab.methods.constituents import Weighting
 from vocab.plan import TransferPlan
 from vocab.plan.norms import Norm, script_numbers
+from vocab.tokenizer.loading import load_tokenizer
 from vocab.tokens import Vocabulary
 
 if TYPE_CHECKING:

@@ -111,7 +111,7 @@ def transfer(
     Raises
     ------
     ToolkitError
-        See :func:`vocab.pipeline.prepare` and :mod:`vocab.training`.
+        See :func:`vocab.pipeline.prepare` and :mod:`vocab.tokenizer.training`.
 
     Notes
     -----

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from vocab.pipeline import Prepared, TransferResult
     from vocab.plan import TransferPlan
     from vocab.plan.rows import OriginShare
-    from vocab.tokenizer_report import TokenizerReport
+    from vocab.tokenizer.report import TokenizerReport
 
 SCHEMA = 1
 _PACKAGES = ("numpy", "scipy", "torch", "transformers", "tokenizers", "numba", "fasttext-wheel")

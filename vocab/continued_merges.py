@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from vocab.bpe_trainer import CONTINUES, HASH_BASE, Merges, merge_pairs, mixed
+from vocab.tokenizer.bpe_trainer import CONTINUES, HASH_BASE, Merges, merge_pairs, mixed
 
 
 def continue_merges(
@@ -28,7 +28,7 @@ def continue_merges(
 ) -> Merges:
     """Learn byte-pair merges on top of tokens that are there.
 
-    As :func:`vocab.bpe_trainer.learn_merges`, but symbols are tokens instead of characters.
+    As :func:`vocab.tokenizer.bpe_trainer.learn_merges`, but symbols are tokens instead of characters.
 
     Parameters
     ----------

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Mapping
 
-from vocab.bpe_trainer import learn_merges
-from vocab.unigram_trainer import Pieces, learn_pieces
+from vocab.tokenizer.bpe_trainer import learn_merges
+from vocab.tokenizer.unigram_trainer import Pieces, learn_pieces
 
 _MARGIN = 1e-3
 _MAX_PIECE = 16

@@ -14,7 +14,7 @@ import numpy as np
 from align.errors import InputError, OutputError, UsageError
 from vocab.continued_merges import continue_merges
 from vocab.extended_pieces import more_pieces
-from vocab.tokenizer_pipeline import (
+from vocab.tokenizer.pipeline import (
     Algorithm,
     algorithm_of,
     bare,
@@ -23,10 +23,10 @@ from vocab.tokenizer_pipeline import (
     editable_spec,
     unknown_token,
 )
-from vocab.tokenizer_report import TokenizerReport, changed_share, report, unreachable_tokens
+from vocab.tokenizer.report import TokenizerReport, changed_share, report, unreachable_tokens
+from vocab.tokenizer.training import MAX_AUTO_SIZE
+from vocab.tokenizer.training_words import count_chunks, count_words, training_pipeline
 from vocab.tokens import Vocabulary, backend
-from vocab.training import MAX_AUTO_SIZE
-from vocab.training_words import count_chunks, count_words, training_pipeline
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -117,7 +117,8 @@ def extend_tokenizer(
 
     Notes
     -----
-    Time that of :func:`vocab.training.train_tokenizer`, and a pass of the old model over the different words.
+    Time that of :func:`vocab.tokenizer.training.train_tokenizer`, and a pass of the old model over the
+    different words.
     """
     if n_new != "auto" and (not isinstance(n_new, int) or n_new < 1):
         raise UsageError("the number of new tokens is none", got=n_new, wanted='a number or "auto"')

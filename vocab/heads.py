@@ -24,7 +24,6 @@ from align.place import new_file, put_in_place, temporary_sibling
 from vocab.body import Anatomy, check_same_body, take_apart
 from vocab.checkpoint import INDEX as WEIGHTS_INDEX
 from vocab.checkpoint import copy_file, tensor_bytes
-from vocab.loading import load_tokenizer
 from vocab.output import (
     PROVENANCE,
     check_output,
@@ -34,6 +33,7 @@ from vocab.output import (
     write_json,
 )
 from vocab.plan.files import FOLDER, HEAD_FOLDER
+from vocab.tokenizer.loading import load_tokenizer
 
 if TYPE_CHECKING:
     import torch

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from align.errors import InputError, OutputError, ToolkitError, UnavailableError, UsageError
-from vocab.loading import load_tokenizer
+from vocab.tokenizer.loading import load_tokenizer
 
 __all__ = [
     "ALIASES",

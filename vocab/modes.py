@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
     from vocab.pipeline import Prepared, TransferResult
-    from vocab.tokenizer_report import TokenizerReport
+    from vocab.tokenizer.report import TokenizerReport
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,7 +53,7 @@ def new_tokenizer(prepared: Prepared) -> NewTokenizer:
 
 def _named(prepared: Prepared) -> NewTokenizer:
     from vocab.hub import resolve_tokenizer
-    from vocab.loading import load_tokenizer
+    from vocab.tokenizer.loading import load_tokenizer
 
     options, decisions = prepared.options, prepared.decisions
     found = resolve_tokenizer(
@@ -71,7 +71,7 @@ def _named(prepared: Prepared) -> NewTokenizer:
 
 
 def _trained(prepared: Prepared) -> NewTokenizer:
-    from vocab.training import train_tokenizer
+    from vocab.tokenizer.training import train_tokenizer
 
     trained = train_tokenizer(
         prepared.source.tokenizer,

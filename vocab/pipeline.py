@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from vocab.output import WrittenModel
     from vocab.resources.selection import Selection
-    from vocab.tokenizer_report import TokenizerReport
+    from vocab.tokenizer.report import TokenizerReport
 
 _N_EXAMPLES = 12
 _REPORT_LINES = 4096  # figures of more lines differ in the third digit and cost seconds
@@ -284,7 +284,7 @@ def _trainable(need: Need, materials: Materials) -> bool:
 def execute(prepared: Prepared) -> TransferResult:
     """Train the tokenizer, make the plan and measure; see :func:`transfer`."""
     options, progress, materials = prepared.options, prepared.progress, prepared.materials
-    from vocab.tokenizer_report import report
+    from vocab.tokenizer.report import report
 
     with progress.stage("train the tokenizer" if options.named_tokenizer is None else "load the tokenizer"):
         made = new_tokenizer(prepared)
@@ -330,7 +330,7 @@ def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> lis
 
 def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
     from vocab.hub import DEMO, is_offline, resolve_model
-    from vocab.loading import load_tokenizer
+    from vocab.tokenizer.loading import load_tokenizer
 
     resolve = partial(
         resolve_model,

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from align.errors import OutputError
-from vocab.loading import load_tokenizer
+from vocab.tokenizer.loading import load_tokenizer
 from vocab.tokens import Vocabulary
 from vocab.tokens.roles import NAMED_ROLES, STAND_INS
 

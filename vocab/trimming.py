@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from align.errors import InputError, OutputError, UsageError
 from align.scripts import COMMON, script_of, word_script
 from vocab.merge_parts import merge_parts
-from vocab.tokenizer_pipeline import (
+from vocab.tokenizer.pipeline import (
     Algorithm,
     bare,
     build,
@@ -25,9 +25,9 @@ from vocab.tokenizer_pipeline import (
     source_spec,
     unknown_token,
 )
-from vocab.tokenizer_report import unreachable_tokens
+from vocab.tokenizer.report import unreachable_tokens
+from vocab.tokenizer.training_words import count_chunks, count_words
 from vocab.tokens import BYTE_TO_CHAR, Vocabulary, backend
-from vocab.training_words import count_chunks, count_words
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from align.errors import InputError, UsageError
 from vocab.body import Anatomy, take_apart
 from vocab.heads import Head, find_head, head_tensors
-from vocab.loading import load_tokenizer
 from vocab.model import VocabTensor, match_checkpoint, quiet_transformers, read_config
+from vocab.tokenizer.loading import load_tokenizer
 
 if TYPE_CHECKING:
     import torch

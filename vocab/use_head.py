@@ -13,7 +13,6 @@ from align.place import put_in_place, temporary_sibling
 from vocab.body import Anatomy, take_apart
 from vocab.checkpoint import Change, rewrite_checkpoint
 from vocab.heads import META, Head, copy_files, find_head, own_files, read_notes, read_weights
-from vocab.loading import load_tokenizer
 from vocab.model import quiet_transformers
 from vocab.output import (
     PROVENANCE,
@@ -23,6 +22,7 @@ from vocab.output import (
     file_digests,
     write_json,
 )
+from vocab.tokenizer.loading import load_tokenizer
 from vocab.verify import verify_directory
 
 if TYPE_CHECKING:

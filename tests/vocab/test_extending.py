@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.vocab.test_bpe_trainer import naive_merges
 
 from align.errors import InputError, OutputError, UsageError
 from tests.vocab.conftest import train, wrap
-from tests.vocab.test_bpe_trainer import naive_merges
 from tests.vocab.tokenizer_families import FAMILIES, byte_level_of, family
-from vocab.bpe_trainer import learn_merges
 from vocab.continued_merges import continue_merges, spelling_hashes
 from vocab.extended_pieces import best_split
 from vocab.extending import check_reachable, extend_tokenizer
-from vocab.tokenizer_report import changed_share
+from vocab.tokenizer.bpe_trainer import learn_merges
+from vocab.tokenizer.report import changed_share
 from vocab.tokens import Vocabulary
 
 PAIRS = Path(__file__).parents[2] / "data/lexicons/en-sw.sentences.tsv"

@@ -16,10 +16,10 @@ from align.errors import OutputError, UsageError
 from tests.vocab import conftest
 from tests.vocab.conftest import ARCHITECTURES, build_model, train
 from vocab import TransferOptions, transfer
-from vocab.loading import load_tokenizer
 from vocab.modes import kept_rows
 from vocab.plan import Origin
 from vocab.swapping import compared_roles, confirm_swap, model_rows
+from vocab.tokenizer.loading import load_tokenizer
 from vocab.tokens import Vocabulary
 
 RUSSIAN = ["добрый день, мой старый друг", "старый дом и добрый день", "мой дом, мой друг"] * 2

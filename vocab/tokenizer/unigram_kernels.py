@@ -1,4 +1,4 @@
-"""Compiled loops over the segmentations of words, for :mod:`vocab.unigram_trainer`.
+"""Compiled loops over the segmentations of words, for :mod:`vocab.tokenizer.unigram_trainer`.
 
 A lattice is given by its edges: ``begin[i] .. begin[i + 1]`` leave character `i`, each with a length and a
 piece.

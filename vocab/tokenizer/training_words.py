@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from align.errors import UsageError
-from vocab.tokenizer_pipeline import Algorithm, byte_tokens, scratch
+from vocab.tokenizer.pipeline import Algorithm, byte_tokens, scratch
 from vocab.tokens import BYTE_TO_CHAR, kind_of
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from align.errors import InputError, UsageError
-from vocab.bpe_trainer import Merges, learn_merges
-from vocab.tokenizer_pipeline import (
+from vocab.tokenizer.bpe_trainer import Merges, learn_merges
+from vocab.tokenizer.pipeline import (
     Algorithm,
     algorithm_of,
     build,
@@ -18,15 +18,15 @@ from vocab.tokenizer_pipeline import (
     unknown_token,
     with_algorithm,
 )
-from vocab.tokenizer_report import TokenizerReport, report
-from vocab.training_words import (
+from vocab.tokenizer.report import TokenizerReport, report
+from vocab.tokenizer.training_words import (
     base_alphabet,
     count_chunks,
     count_merged_by_accents,
     count_words,
     training_pipeline,
 )
-from vocab.unigram_trainer import learn_pieces
+from vocab.tokenizer.unigram_trainer import learn_pieces
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast

@@ -4,7 +4,7 @@ import pytest
 from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers
 
 from align.errors import InputError
-from vocab.tokenizer_report import report, unreachable_tokens
+from vocab.tokenizer.report import report, unreachable_tokens
 
 
 def wordpiece(*tokens: str) -> Tokenizer:

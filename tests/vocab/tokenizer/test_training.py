@@ -26,12 +26,12 @@ from transformers import (
 )
 
 from align.errors import InputError, UsageError
-from vocab.tokenizer_pipeline import ALGORITHMS, source_spec
+from vocab.tokenizer.pipeline import ALGORITHMS, source_spec
+from vocab.tokenizer.training import train_tokenizer
+from vocab.tokenizer.training_words import count_chunks, count_words, cut, training_pipeline
 from vocab.tokens import Vocabulary
-from vocab.training import train_tokenizer
-from vocab.training_words import count_chunks, count_words, cut, training_pipeline
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LINES = [
     line.split("\t")[1]
     for line in (ROOT / "data/lexicons/en-sw.sentences.tsv").read_text("utf-8").splitlines()
@@ -338,7 +338,7 @@ _CHILD = """
 import hashlib, sys
 from pathlib import Path
 from transformers import PreTrainedTokenizerFast
-from vocab.training import train_tokenizer
+from vocab.tokenizer.training import train_tokenizer
 lines = Path(sys.argv[1]).read_text("utf-8").splitlines()
 for folder in sys.argv[2:]:
     trained = train_tokenizer(PreTrainedTokenizerFast.from_pretrained(folder), lines)

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from vocab.unigram_kernels import best_path
-from vocab.unigram_trainer import _expected_counts, _seed, learn_pieces
+from vocab.tokenizer.unigram_kernels import best_path
+from vocab.tokenizer.unigram_trainer import _expected_counts, _seed, learn_pieces
 
-SENTENCES = Path(__file__).parents[2] / "data/lexicons/en-sw.sentences.tsv"
+SENTENCES = Path(__file__).parents[3] / "data/lexicons/en-sw.sentences.tsv"
 
 
 def swahili() -> list[str]:

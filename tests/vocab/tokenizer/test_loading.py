@@ -11,7 +11,7 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 from transformers import AutoTokenizer
 
 from align.errors import InputError, UsageError
-from vocab.loading import load_tokenizer
+from vocab.tokenizer.loading import load_tokenizer
 
 _TEXT = [
     "Habari za asubuhi, dunia",
@@ -70,7 +70,7 @@ def test_where_the_class_tokenizes_differently_the_file_wins(
     path = _directory(tmp_path, described, "RobertaTokenizer")
     rebuilt = AutoTokenizer.from_pretrained(str(path), local_files_only=True)
     assert rebuilt(_PROBE)["input_ids"] != described.encode(_PROBE).ids  # else this test shows nothing
-    with caplog.at_level(logging.WARNING, logger="vocab.loading"):
+    with caplog.at_level(logging.WARNING, logger="vocab.tokenizer.loading"):
         loaded = load_tokenizer(path)
     assert loaded(_PROBE)["input_ids"] == described.encode(_PROBE).ids
     assert loaded.mask_token_id == 4

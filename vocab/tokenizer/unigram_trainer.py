@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import digamma
 
-from vocab.bpe_trainer import HASH_BASE, mixed
-from vocab.unigram_kernels import best_counts, forward_backward, replacement_loss
+from vocab.tokenizer.bpe_trainer import HASH_BASE, mixed
+from vocab.tokenizer.unigram_kernels import best_counts, forward_backward, replacement_loss
 
 _MAX_LENGTH = 16  # characters of a piece
 _MAX_SEEDS = 1_000_000

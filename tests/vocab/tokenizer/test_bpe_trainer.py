@@ -10,9 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from vocab.bpe_trainer import learn_merges
+from vocab.tokenizer.bpe_trainer import learn_merges
 
-SENTENCES = Path(__file__).parents[2] / "data/lexicons/en-sw.sentences.tsv"
+SENTENCES = Path(__file__).parents[3] / "data/lexicons/en-sw.sentences.tsv"
 
 
 def naive_merges(words: dict[str, int], max_merges: int, min_count: int, prefix: str, max_length: int):
