@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align import __version__
-from vocab.modes import described
+from vocab.modes.choosing import described
 
 if TYPE_CHECKING:
     from vocab.pipeline import Prepared, TransferResult

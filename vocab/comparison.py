@@ -20,7 +20,7 @@ from vocab.live_model import LiveModel
 from vocab.methods import METHODS, constituents, mean, special
 from vocab.methods.expression import Expression, parse_expression
 from vocab.methods.recipes import FALLBACK_NOISE
-from vocab.modes import kept_rows, new_tokenizer
+from vocab.modes.choosing import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
 from vocab.peak_memory import PeakMemory
 from vocab.pipeline import HOW_TO_GIVE, Prepared, lacking, prepare

@@ -21,6 +21,7 @@ from vocab.materials import Materials, input_matrix
 from vocab.methods.expression import Expression
 from vocab.methods.recipes import Kitchen
 from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
+from vocab.modes.trimming import delete_tokens
 from vocab.pipeline import lacking
 from vocab.plan import Side, TransferPlan
 from vocab.planning import make_plan
@@ -28,7 +29,6 @@ from vocab.progress import Decisions, Progress
 from vocab.surgery import has_own_head
 from vocab.text import ParallelText
 from vocab.tokens import Vocabulary
-from vocab.trimming import delete_tokens
 
 if TYPE_CHECKING:
     from vocab.pipeline import Prepared

@@ -20,7 +20,7 @@ from vocab.languages import Language, language
 from vocab.materials import Materials, gather
 from vocab.methods import Need, choose_method
 from vocab.methods.expression import Expression, parse_expression
-from vocab.modes import kept_rows, new_tokenizer
+from vocab.modes.choosing import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan
 from vocab.plan.rows import OriginShare, RowExplanation
@@ -111,8 +111,8 @@ class TransferResult:
     def save(self, folder: str | Path, *, overwrite: bool = False) -> WrittenModel:
         """Write the finished model directory: see :func:`vocab.output.write_model_directory`."""
         from vocab.card import model_card, provenance
+        from vocab.modes.swapping import confirm_swap, model_rows
         from vocab.output import write_model_directory
-        from vocab.swapping import confirm_swap, model_rows
 
         options, source = self.prepared.options, self.prepared.source
         multiple = options.pad_to_multiple_of

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from tests.vocab.test_token_links import pieces
 from tokenizers import AddedToken, Tokenizer, models, pre_tokenizers
 
 from align.errors import InputError
+from tests.vocab.tokens.test_token_links import pieces
 from vocab.methods.corpus_align import _cuts_at_words, corpus_align, place_counts
 from vocab.plan import Origin
 from vocab.tokens import BYTE_TO_CHAR, Vocabulary

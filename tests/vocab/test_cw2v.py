@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from align.errors import InputError, UsageError
-from tests.vocab.test_token_links import pieces
+from tests.vocab.tokens.test_token_links import pieces
 from vocab.methods.cw2v import cw2v
 from vocab.plan import Origin, TransferPlan
 

@@ -15,9 +15,9 @@ from vocab.leave_out import LeaveOut
 from vocab.materials import Materials
 from vocab.methods import constituents
 from vocab.methods.expression import parse_expression
+from vocab.modes.trimming import delete_tokens
 from vocab.options import TransferOptions
 from vocab.tokens import Vocabulary
-from vocab.trimming import delete_tokens
 
 
 @pytest.mark.parametrize("family", ["roberta", "bert", "t5", "llama"])

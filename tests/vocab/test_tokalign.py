@@ -7,7 +7,7 @@ import pytest
 
 from align.errors import InputError, UsageError
 from align.glove import Glove
-from tests.vocab.test_token_links import pieces
+from tests.vocab.tokens.test_token_links import pieces
 from vocab.methods.overlap import overlap
 from vocab.methods.tokalign import Similarity, _tokalign, tokalign
 from vocab.plan import Origin

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from align.errors import InputError, OutputError, UsageError
-from vocab.continued_merges import continue_merges
-from vocab.extended_pieces import more_pieces
+from vocab.modes.continued_merges import continue_merges
+from vocab.modes.extended_pieces import more_pieces
 from vocab.tokenizer.pipeline import (
     Algorithm,
     algorithm_of,
@@ -83,11 +83,11 @@ def extend_tokenizer(
     New ids begin after the last id that is in use, added tokens included. Characters of the text that the
     vocabulary lacks come first. Then, by algorithm:
 
-    - BPE: training goes on from the present merges (:mod:`vocab.continued_merges`). The new merges come after
-      the old ones, so only neighbours that the old tokenizer leaves apart are joined.
+    - BPE: training goes on from the present merges (:mod:`vocab.modes.continued_merges`). The new merges come
+      after the old ones, so only neighbours that the old tokenizer leaves apart are joined.
     - WordPiece: the same merges give the candidates; those that greedy matching never takes in the text's
       words are left out.
-    - Unigram: pieces and scores of a model of the text; see :func:`vocab.extended_pieces.more_pieces`.
+    - Unigram: pieces and scores of a model of the text; see :func:`vocab.modes.extended_pieces.more_pieces`.
 
     Parameters
     ----------

@@ -11,19 +11,19 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.vocab.test_bpe_trainer import naive_merges
 
 from align.errors import InputError, OutputError, UsageError
 from tests.vocab.conftest import train, wrap
+from tests.vocab.tokenizer.test_bpe_trainer import naive_merges
 from tests.vocab.tokenizer_families import FAMILIES, byte_level_of, family
-from vocab.continued_merges import continue_merges, spelling_hashes
-from vocab.extended_pieces import best_split
-from vocab.extending import check_reachable, extend_tokenizer
+from vocab.modes.continued_merges import continue_merges, spelling_hashes
+from vocab.modes.extended_pieces import best_split
+from vocab.modes.extending import check_reachable, extend_tokenizer
 from vocab.tokenizer.bpe_trainer import learn_merges
 from vocab.tokenizer.report import changed_share
 from vocab.tokens import Vocabulary
 
-PAIRS = Path(__file__).parents[2] / "data/lexicons/en-sw.sentences.tsv"
+PAIRS = Path(__file__).parents[3] / "data/lexicons/en-sw.sentences.tsv"
 SINGLE_WORDS = tuple(name for name in FAMILIES if name != "llama")  # whose tokens hold one word each
 
 

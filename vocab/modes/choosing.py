@@ -63,7 +63,7 @@ def _named(prepared: Prepared) -> NewTokenizer:
     if found.revision_sha is not None:
         decisions.add("tokenizer", found.name, f"commit {found.revision_sha}")
     if options.mode == "swap":
-        from vocab.swapping import compared_roles
+        from vocab.modes.swapping import compared_roles
 
         target = Vocabulary.of(tokenizer)
         decisions.add("special tokens", compared_roles(prepared.source.vocabulary, target), "by role")
@@ -83,7 +83,7 @@ def _trained(prepared: Prepared) -> NewTokenizer:
 
 
 def _extended(prepared: Prepared) -> NewTokenizer:
-    from vocab.extending import extend_tokenizer
+    from vocab.modes.extending import extend_tokenizer
 
     options, materials = prepared.options, prepared.materials
     n_old = len(prepared.source.vocabulary)
@@ -112,7 +112,7 @@ def _extended(prepared: Prepared) -> NewTokenizer:
 
 
 def _trimmed(prepared: Prepared) -> NewTokenizer:
-    from vocab.trimming import trim_tokenizer
+    from vocab.modes.trimming import trim_tokenizer
 
     options, text = prepared.options, prepared.materials.text
     scripts = options.scripts

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, OutputError, UsageError
 from align.scripts import COMMON, script_of, word_script
-from vocab.merge_parts import merge_parts
+from vocab.modes.merge_parts import merge_parts
 from vocab.tokenizer.pipeline import (
     Algorithm,
     bare,

@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from align.errors import InputError, UsageError
 from tests.vocab.conftest import train, wrap
-from tests.vocab.test_extending import SINGLE_WORDS, wrapped
+from tests.vocab.modes.test_extending import SINGLE_WORDS, wrapped
 from tests.vocab.tokenizer_families import FAMILIES, SENTENCES
-from vocab.merge_parts import last_merge, merge_parts
+from vocab.modes.merge_parts import last_merge, merge_parts
+from vocab.modes.trimming import script_names, trim_tokenizer
 from vocab.tokens import Vocabulary
-from vocab.trimming import script_names, trim_tokenizer
 
 
 def ids_of(tokenizer: Any, text: str) -> list[int]:

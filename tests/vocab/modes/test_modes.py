@@ -16,9 +16,9 @@ from align.errors import OutputError, UsageError
 from tests.vocab import conftest
 from tests.vocab.conftest import ARCHITECTURES, build_model, train
 from vocab import TransferOptions, transfer
-from vocab.modes import kept_rows
+from vocab.modes.choosing import kept_rows
+from vocab.modes.swapping import compared_roles, confirm_swap, model_rows
 from vocab.plan import Origin
-from vocab.swapping import compared_roles, confirm_swap, model_rows
 from vocab.tokenizer.loading import load_tokenizer
 from vocab.tokens import Vocabulary
 

@@ -1,0 +1,1 @@
+"""What ``--mode`` names: a tokenizer that is trained anew, extended, trimmed, or another model's."""
