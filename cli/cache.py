@@ -20,7 +20,7 @@ def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
     @app.command("list")
     def list_files(json_: Json = False, debug: Debug = False) -> None:
         """Name the files in the cache."""
-        from vocab.cache import default_cache, list_cache
+        from vocab.fetching.cache import default_cache, list_cache
 
         entries = list_cache()
         if json_:
@@ -38,8 +38,8 @@ def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
     @app.command()
     def verify(json_: Json = False, debug: Debug = False) -> None:
         """Read every file whole and compare its SHA-256 with the recorded one; 3 when one differs."""
-        from vocab.cache import default_cache
-        from vocab.cache import verify as verify_cache
+        from vocab.fetching.cache import default_cache
+        from vocab.fetching.cache import verify as verify_cache
 
         screen = the_screen()
         results = []
@@ -85,7 +85,7 @@ def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         """
         import sys
 
-        from vocab.cache import prune, to_prune
+        from vocab.fetching.cache import prune, to_prune
 
         if (older_than is not None or parts) == everything:
             raise UsageError(

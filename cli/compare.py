@@ -89,7 +89,7 @@ def compare_methods(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         from vocab.held_out import read_evaluation
 
         def agree(selection: Selection) -> None:
-            from vocab.fetching import source_to_fetch
+            from vocab.materials.survey import source_to_fetch
 
             ask_first(screen, selection, yes=yes, model=source_to_fetch(options))
 

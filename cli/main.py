@@ -91,7 +91,7 @@ def transfer(
         raise typer.Exit(2)
     _set_level(-1 if quiet else verbose)
     from vocab.estimate import estimate
-    from vocab.fetching import source_to_fetch
+    from vocab.materials.survey import source_to_fetch
     from vocab.output import check_output
     from vocab.pipeline import execute, prepare
 

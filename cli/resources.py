@@ -42,7 +42,7 @@ def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer resources pt_br --src-lang es --json
         """
-        from vocab.cache import default_cache
+        from vocab.fetching.cache import default_cache
         from vocab.languages import language as find_language
         from vocab.resources import find
         from vocab.resources.choice import in_order
@@ -94,8 +94,8 @@ def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer fetch sw opus:GlobalVoices opus:Tatoeba vectors:cc.vec --max-mb 3000 --to kit
         """
-        from vocab.fetching import terms_of
         from vocab.languages import language as find_language
+        from vocab.materials.survey import terms_of
         from vocab.resources.kit import write_kit
         from vocab.resources.selection import select
 
@@ -135,7 +135,7 @@ def ask_first(screen: Screen, selection: Selection, *, yes: bool, model: Resourc
     """Show what is to be fetched; when it is more than the limit, ask on a terminal and refuse elsewhere."""
     import sys
 
-    from vocab.fetching import within_limit
+    from vocab.materials.survey import within_limit
 
     show(screen, selection, model=model)
     if yes or selection.fetch_mb <= selection.terms.max_mb:

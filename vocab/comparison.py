@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from align.errors import InputError, ToolkitError, UsageError
 from vocab.comparison_results import SHUFFLED, SOURCE, Comparison, MethodResult, in_order
 from vocab.evaluation import retrieval
-from vocab.fetching import within_limit
 from vocab.held_out import Evaluation, hold_out, warn_of_overlap
 from vocab.leave_out import LeaveOut, Recreated
 from vocab.live_model import LiveModel
+from vocab.materials.survey import within_limit
 from vocab.methods import METHODS, constituents, mean, special
 from vocab.methods.expression import Expression, parse_expression
 from vocab.methods.recipes import FALLBACK_NOISE

@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from align.errors import InputError, UsageError
-from vocab.materials import Materials
-from vocab.text import ParallelText, read_lines, read_parallel, read_parallel_tsv
+from vocab.materials.gathering import Materials
+from vocab.materials.text import ParallelText, read_lines, read_parallel, read_parallel_tsv
 
 _SHARE = 0.1
 _MAX_HELD_OUT = 500

@@ -15,9 +15,9 @@ import numpy as np
 
 from align.errors import UnavailableError, UsageError
 from align.threads import set_threads
-from vocab.fetching import survey, within_limit
 from vocab.languages import Language, language
-from vocab.materials import Materials, gather
+from vocab.materials.gathering import Materials, gather
+from vocab.materials.survey import survey, within_limit
 from vocab.methods import Need, choose_method
 from vocab.methods.expression import Expression, parse_expression
 from vocab.modes.choosing import kept_rows, new_tokenizer

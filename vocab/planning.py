@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from vocab.materials import input_matrix
+from vocab.materials.gathering import input_matrix
 from vocab.methods import special
 from vocab.methods.call import Call
 from vocab.methods.expression import Expression, evaluate

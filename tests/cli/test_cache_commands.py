@@ -9,8 +9,8 @@ import pytest
 
 from tests.cli.conftest import Run
 from tests.vocab.fake_hub import FakeHub, serving
-from vocab.cache import default_cache
-from vocab.download import download
+from vocab.fetching.cache import default_cache
+from vocab.fetching.download import download
 
 Command = Callable[..., Run]
 

@@ -10,8 +10,8 @@ import pytest
 from align.errors import InputError, UsageError
 from align.wordalign import Links
 from vocab.held_out import Evaluation, hold_out, read_evaluation, warn_of_overlap
-from vocab.materials import Materials
-from vocab.text import ParallelText
+from vocab.materials.gathering import Materials
+from vocab.materials.text import ParallelText
 
 
 def material(n: int = 50, links: Links | None = None) -> Materials:

@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 from tests.cli.conftest import save_source
 from tests.vocab.conftest import train
 from vocab import transfer
-from vocab.materials import Materials
+from vocab.materials.gathering import Materials
 from vocab.methods import METHODS, clp, constituents, mean
 from vocab.methods.call import Call
 from vocab.methods.recipes import Kitchen

@@ -12,7 +12,7 @@ import pytest
 from align.errors import InputError
 from tests.vocab.conftest import SENTENCES
 from vocab.leave_out import LeaveOut
-from vocab.materials import Materials
+from vocab.materials.gathering import Materials
 from vocab.methods import constituents
 from vocab.methods.expression import parse_expression
 from vocab.modes.trimming import delete_tokens

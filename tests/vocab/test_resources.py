@@ -16,8 +16,8 @@ from align.errors import InputError, UnavailableError, UsageError
 from tests.vocab.fake_hub import FakeHub, serving
 from tests.vocab.fake_opus import API, FakeOpus, bundled_pairs, moses_zip
 from vocab.languages import language
+from vocab.materials.arrival import arrival_sieve, receive, scripts_of
 from vocab.resources import addresses, fasttext_vectors, fetch, fetch_fasttext_vectors, find, opus
-from vocab.resources.arrival import arrival_sieve, receive, scripts_of
 from vocab.resources.selection import Selection, Terms, select, select_folder
 
 EN, SW = language("en"), language("sw")

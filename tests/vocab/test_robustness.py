@@ -23,7 +23,8 @@ from align.lexicon import Lexicon
 from align.vectors import WordVectors
 from tests.vocab.small_vocabularies import byte_level
 from tests.vocab.tokenizer_families import SENTENCES, family
-from vocab.materials import Materials
+from vocab.materials.gathering import Materials
+from vocab.materials.text import parallel_lines
 from vocab.methods import METHODS, mean, special
 from vocab.methods.constituents import Weighting
 from vocab.methods.expression import parse_expression
@@ -31,7 +32,6 @@ from vocab.methods.recipes import Kitchen
 from vocab.plan import Origin, TransferPlan
 from vocab.plan.files import ARRAYS, FACTS
 from vocab.progress import Decisions, Progress
-from vocab.text import parallel_lines
 from vocab.tokens import Vocabulary
 
 WORDS = sorted({word for sentence in SENTENCES for word in sentence.split()})

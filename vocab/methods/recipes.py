@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from align.errors import UsageError
 from align.vectors import Vectors
 from vocab import methods
-from vocab.materials import Materials
+from vocab.materials.gathering import Materials
 from vocab.methods.call import Call
 from vocab.plan import TransferPlan
 from vocab.progress import Decisions, Progress

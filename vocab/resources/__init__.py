@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from align.errors import InputError, UnavailableError
 
 if TYPE_CHECKING:
-    from vocab.cache import Progress
+    from vocab.fetching.cache import Progress
     from vocab.languages import Language
     from vocab.resources.description import Resource
 
@@ -44,7 +44,7 @@ def find(
     src_lang, tgt_lang : str or Language
         Codes or names.
     cache : path, optional
-        By default :func:`vocab.cache.default_cache`.
+        By default :func:`vocab.fetching.cache.default_cache`.
     offline : bool, optional
         By default as :func:`vocab.hub.is_offline` says.
 
@@ -63,7 +63,7 @@ def find(
     UserWarning
         For each source that cannot be asked.
     """
-    from vocab.cache import default_cache
+    from vocab.fetching.cache import default_cache
     from vocab.hub import is_offline
     from vocab.resources import bundled, fasttext, opus
 
@@ -101,11 +101,11 @@ def fetch(
     ----------
     resource : Resource
     cache : path, optional
-        By default :func:`vocab.cache.default_cache`.
+        By default :func:`vocab.fetching.cache.default_cache`.
     hub_cache : path, optional
         Where the hub's own files go; by default as HF_HUB_CACHE and HF_HOME say.
     progress, notice : callable, optional
-        See :func:`vocab.download.download`.
+        See :func:`vocab.fetching.download.download`.
     offline : bool, optional
         Use what is there, and ask nobody.
 
@@ -117,12 +117,12 @@ def fetch(
     Raises
     ------
     UnavailableError, OutputError
-        As :func:`vocab.download.download`.
+        As :func:`vocab.fetching.download.download`.
     InputError
         A file of a written directory is not what was written.
     """
-    from vocab.cache import default_cache, sha256_of
-    from vocab.download import download
+    from vocab.fetching.cache import default_cache, sha256_of
+    from vocab.fetching.download import download
     from vocab.hub import is_offline
     from vocab.resources import fasttext, hub_files, opus
 
@@ -169,7 +169,7 @@ def fasttext_vectors(
     UnavailableError
         Not in the cache, and none published for the language, or no network.
     """
-    from vocab.cache import default_cache
+    from vocab.fetching.cache import default_cache
     from vocab.hub import is_offline
     from vocab.resources import fasttext
 

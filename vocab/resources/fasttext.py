@@ -6,10 +6,10 @@ import gzip
 from pathlib import Path
 
 from align.errors import InputError, UnavailableError
+from vocab.fetching.web import probe
 from vocab.languages import Language
 from vocab.resources.addresses import address
 from vocab.resources.description import Resource
-from vocab.web import probe
 
 # fastText trained one model of both written forms of Norwegian under `no`, and one of Nynorsk.
 _CODES = {"nb": "no"}

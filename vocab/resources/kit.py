@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from align.errors import OutputError
-from vocab.cache import read_record, sha256_of
+from vocab.fetching.cache import read_record, sha256_of
 from vocab.languages import Language
 from vocab.progress import Progress
 from vocab.resources import fetch

@@ -16,13 +16,20 @@ from urllib.parse import urlencode, urlsplit
 
 from align.errors import InputError, UnavailableError
 from align.textfiles import iter_lines
-from vocab.archives import ALWAYS_ALLOWED_BYTES, MAX_RATIO, check_zip, open_member, open_moses, zip_members
+from vocab.fetching.answers import ask
+from vocab.fetching.archives import (
+    ALWAYS_ALLOWED_BYTES,
+    MAX_RATIO,
+    check_zip,
+    open_member,
+    open_moses,
+    zip_members,
+)
+from vocab.fetching.web import probe
 from vocab.languages import Language
 from vocab.resources.addresses import address, mirrored
-from vocab.resources.answers import ask
 from vocab.resources.corpora import licence_note
 from vocab.resources.description import Kind, Resource, plain_name
-from vocab.web import probe
 
 # Three-letter codes under which corpora lie although the language has one of two letters.
 _LONG = """

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from align.errors import OutputError, UnavailableError
-from vocab.cache import keep
-from vocab.web import read_url
+from vocab.fetching.cache import keep
+from vocab.fetching.web import read_url
 
 FRESH_S = 7 * 24 * 3600.0
 _RETRY_WAIT_S = 0.5  # somebody waits before the first word on the screen

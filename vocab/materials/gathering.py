@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, UnavailableError
 from vocab.languages import Language
+from vocab.materials.text import ParallelText, parallel_lines, read_lines, read_parallel, read_parallel_tsv
 from vocab.options import Lines, TransferOptions
 from vocab.progress import Decisions, Progress
-from vocab.text import ParallelText, parallel_lines, read_lines, read_parallel, read_parallel_tsv
 
 if TYPE_CHECKING:
     from align.lexicon import Lexicon
     from align.vectors import Vectors
     from align.wordalign import Links
-    from vocab.fetched import Fetched
+    from vocab.materials.fetched import Fetched
     from vocab.resources.selection import Selection
 
 _HASH_LIMIT = 1 << 30  # bytes; hashing a 7 GB vector file would take longer than the transfer
@@ -98,7 +98,7 @@ def gather(
     )
     fetched = None
     if selection is not None:
-        from vocab.fetched import fetch_selected
+        from vocab.materials.fetched import fetch_selected
 
         fetched = fetch_selected(
             selection, options, src_lang, tgt_lang, decisions=decisions, progress=progress

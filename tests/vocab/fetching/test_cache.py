@@ -8,8 +8,8 @@ import pytest
 
 from align.errors import UnavailableError
 from tests.vocab.fake_hub import FakeHub, serving
-from vocab.cache import default_cache, keep, list_cache, locked, prune, read_record, to_prune, verify
-from vocab.download import download
+from vocab.fetching.cache import default_cache, keep, list_cache, locked, prune, read_record, to_prune, verify
+from vocab.fetching.download import download
 
 
 @pytest.fixture
@@ -115,7 +115,7 @@ def test_a_cache_of_others_is_only_read(
 
     path = cache / "fasttext" / "b.bin"
     os.utime(path, ns=(0, 0))
-    monkeypatch.setattr("vocab.cache.write_json", refuse)
+    monkeypatch.setattr("vocab.fetching.cache.write_json", refuse)
     n_requests = len(server.requests)
     assert download(server.url + "/b.bin", path) == path
     assert len(server.requests) == n_requests

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import IO, NoReturn
 
 from align.errors import InputError, OutputError
-from vocab.cache import Progress, final_name
+from vocab.fetching.cache import Progress, final_name
 
 MAX_RATIO = 100
 """Text shrinks to a third or a fifth; what unpacks to a hundred times its size is no text."""

@@ -24,13 +24,13 @@ from typing import Any
 
 import pytest
 
-import vocab.archives
+import vocab.fetching.archives
 from align.errors import InputError, OutputError, ToolkitError, UnavailableError, UsageError
 from tests.vocab.fake_hub import FakeHub, serving
-from vocab import web
-from vocab.archives import check_zip
-from vocab.cache import read_record
-from vocab.download import download
+from vocab.fetching import web
+from vocab.fetching.archives import check_zip
+from vocab.fetching.cache import read_record
+from vocab.fetching.download import download
 
 _DATA = os.urandom(300_000)
 _PATH = "/data/words.bin"
@@ -389,7 +389,7 @@ def test_damaged_gzip(server: FakeHub, target: Path, monkeypatch: pytest.MonkeyP
     elif damage == "html":
         whole = bytearray(b"<html>please log in</html>")
     else:
-        monkeypatch.setattr(vocab.archives, "ALWAYS_ALLOWED_BYTES", 1 << 20)
+        monkeypatch.setattr(vocab.fetching.archives, "ALWAYS_ALLOWED_BYTES", 1 << 20)
         whole = bytearray(gzip.compress(bytes(50 << 20)))
     server.files[_PATH] = bytes(whole)
     with pytest.raises(UnavailableError, match="arrived, and is refused") as caught:
@@ -408,7 +408,7 @@ def test_unpacked_where_both_forms_do_not_fit(
     server.files[_PATH] = gzip.compress(text)
     n_packed = len(server.files[_PATH])
     n_room = len(text) + 150_000
-    monkeypatch.setattr(vocab.archives, "_PIECE", 100_000)
+    monkeypatch.setattr(vocab.fetching.archives, "_PIECE", 100_000)
     most = 0
 
     def usage(folder: Path) -> Any:
@@ -485,7 +485,7 @@ def test_a_whole_part_of_another_file(
     server: FakeHub, target: Path, monkeypatch: pytest.MonkeyPatch, url: str
 ) -> None:
     with monkeypatch.context() as patch:
-        patch.setattr("vocab.cache.os.fsync", lambda _: os.write(-1, b""))  # fails
+        patch.setattr("vocab.fetching.cache.os.fsync", lambda _: os.write(-1, b""))  # fails
         with pytest.raises(OutputError):
             _fetch(server, target)
     assert target.with_name("words.bin.part").stat().st_size == len(_DATA)
@@ -537,7 +537,7 @@ def start(server: FakeHub, target: Path) -> Iterator[Start]:
     code = textwrap.dedent(
         """
         import sys
-        from vocab.download import download
+        from vocab.fetching.download import download
         def say(*words): print(*words, flush=True)
         download(sys.argv[1], sys.argv[2], progress=say, notice=say)
         say("done")

@@ -16,8 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from align.errors import InputError, OutputError
-from vocab import archives
-from vocab.archives import Member, check_zip, gunzip, open_member, open_moses, zip_members
+from vocab.fetching import archives
+from vocab.fetching.archives import Member, check_zip, gunzip, open_member, open_moses, zip_members
 
 _ENGLISH = "Hello.\nA line\u2028that is one.\nThird\rline.\n"
 _SWAHILI = "Habari.\nMstari mmoja.\nWa tatu.\n"

@@ -11,17 +11,17 @@ from typing import Any
 from align.errors import InputError, UnavailableError
 from align.wordalign.filters import Sieve
 from align.wordalign.reading import read_parallel
-from vocab.cache import read_record, sha256_of
-from vocab.fetching import do_without
+from vocab.fetching.cache import read_record, sha256_of
 from vocab.languages import Language
+from vocab.materials.arrival import Arrived, arrival_sieve, receive
+from vocab.materials.survey import do_without
+from vocab.materials.text import ParallelText, read_lines
 from vocab.options import TransferOptions
 from vocab.progress import Decisions, Progress
 from vocab.resources import fetch, opus
-from vocab.resources.arrival import Arrived, arrival_sieve, receive
 from vocab.resources.choice import Taken
 from vocab.resources.description import Resource
 from vocab.resources.selection import Selection
-from vocab.text import ParallelText, read_lines
 
 
 @dataclass

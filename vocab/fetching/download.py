@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from align.errors import InputError, OutputError, UnavailableError
-from vocab import web
-from vocab.archives import gunzip as unpack_gzip
-from vocab.cache import (
+from vocab.fetching import web
+from vocab.fetching.archives import gunzip as unpack_gzip
+from vocab.fetching.cache import (
     PART,
     STATE,
     Progress,
@@ -105,7 +105,7 @@ def download(
     check : callable, optional
         Called with the complete file before it is moved to `path`; raises InputError when it is damaged.
     progress, notice : callable, optional
-        See :data:`vocab.cache.Progress`; `notice` gets sentences for a person.
+        See :data:`vocab.fetching.cache.Progress`; `notice` gets sentences for a person.
     offline : bool, optional
         Use what is there, and ask nobody. By default as :func:`vocab.hub.is_offline` says.
     hint : str, optional

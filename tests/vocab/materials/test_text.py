@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from align.errors import InputError
 from align.textfiles import iter_lines
-from vocab.text import read_lines, read_parallel, read_parallel_tsv
+from vocab.materials.text import read_lines, read_parallel, read_parallel_tsv
 
 # everything that some splitter takes for the end of a line, and is not one here
 _INSIDE = "a\u2028b\x0bc\x0cd\x85e\rf"

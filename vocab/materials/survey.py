@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def terms_of(options: TransferOptions) -> Terms:
     """The part of the options that decides what is fetched."""
-    from vocab.cache import default_cache
+    from vocab.fetching.cache import default_cache
     from vocab.hub import is_offline
     from vocab.resources.selection import Terms
 
