@@ -92,7 +92,7 @@ def transfer(
     _set_level(-1 if quiet else verbose)
     from vocab.estimate import estimate
     from vocab.materials.survey import source_to_fetch
-    from vocab.output import check_output
+    from vocab.model_files.output import check_output
     from vocab.pipeline import execute, prepare
 
     folder = out or Path(f"{Path(options.src).name}-{_made_of(options)}")
@@ -124,7 +124,7 @@ def transfer(
     written = result.save(folder, overwrite=overwrite)
     _screen.result(result, written)
     if json_:
-        from vocab.card import provenance
+        from vocab.model_files.card import provenance
 
         print_json({"out": str(written.path), "rows": written.n_rows, **provenance(result)})
 

@@ -138,7 +138,7 @@ class Screen:
             text = "" if share.text_share is None else f"{share.text_share:.1%}"
             rows.add_row(share.origin, f"{share.n_rows:,}", f"{share.row_share:.1%}", text)
         self.console.print("", rows)
-        from vocab.card import measured
+        from vocab.model_files.card import measured
 
         fertility = Table("tokenizer", "size", "tokens per word", "bytes per token", "unknown", box=None)
         for label, report in measured(result):

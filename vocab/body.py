@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from align.errors import InputError
-from vocab.checkpoint import Checkpoint, open_checkpoint
-from vocab.model import (
+from vocab.model_files.checkpoint import Checkpoint, open_checkpoint
+from vocab.model_files.layout import (
     PositionTable,
     VocabLayout,
     VocabTensor,
@@ -19,8 +19,8 @@ from vocab.model import (
     model_class,
     read_config,
 )
-from vocab.output import module_files
-from vocab.special_ids import is_id_field
+from vocab.model_files.output import module_files
+from vocab.model_files.special_ids import is_id_field
 
 _CHUNK = 1 << 22
 

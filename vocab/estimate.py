@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from vocab.checkpoint import open_checkpoint
+from vocab.model_files.checkpoint import open_checkpoint
 from vocab.options import TransferOptions
 
 if TYPE_CHECKING:

@@ -18,9 +18,9 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from align.errors import InputError, UsageError
-from vocab.checkpoint import open_checkpoint
 from vocab.low_rank_output import FACTORS, MODEL_TYPE, PRIMITIVES
-from vocab.model import (
+from vocab.model_files.checkpoint import open_checkpoint
+from vocab.model_files.layout import (
     VocabLayout,
     find_vocabulary,
     match_checkpoint,

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from align.errors import OutputError, ToolkitError
-from vocab.checkpoint import open_checkpoint, tensor_bytes
 from vocab.low_rank_output import FACTORS
-from vocab.model import VocabLayout
-from vocab.verify import (
+from vocab.model_files.checkpoint import open_checkpoint, tensor_bytes
+from vocab.model_files.layout import VocabLayout
+from vocab.model_files.verify import (
     PROBES,
     Verification,
     check_forward,
@@ -35,7 +35,7 @@ def verify_factorized(
     device: str = "cpu",
     trust_remote_code: bool = False,
 ) -> Verification:
-    """As :func:`vocab.verify.verify_directory`, through :func:`vocab.factorized_model.load_factorized`.
+    """As :func:`vocab.model_files.verify.verify_directory`, through :func:`vocab.load_factorized`.
 
     Raises
     ------

@@ -16,18 +16,18 @@ from numpy.typing import NDArray
 from align.errors import InputError
 from align.lexicon import Lexicon
 from align.normalize import unit
-from vocab.checkpoint import open_checkpoint
 from vocab.materials.gathering import Materials, input_matrix
 from vocab.materials.text import ParallelText
 from vocab.methods.expression import Expression
 from vocab.methods.recipes import Kitchen
-from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
+from vocab.model_files.checkpoint import open_checkpoint
+from vocab.model_files.layout import find_vocabulary, match_checkpoint, model_class, read_config
+from vocab.model_files.surgery import has_own_head
 from vocab.modes.trimming import delete_tokens
 from vocab.pipeline import lacking
 from vocab.plan import Side, TransferPlan
 from vocab.planning import make_plan
 from vocab.progress import Decisions, Progress
-from vocab.surgery import has_own_head
 from vocab.tokens import Vocabulary
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
-from vocab.checkpoint import Checkpoint, open_checkpoint
 from vocab.evaluation import BitsPerByte, bits_per_byte, sentence_vectors
 from vocab.methods import special
-from vocab.model import (
+from vocab.model_files.checkpoint import Checkpoint, open_checkpoint
+from vocab.model_files.layout import (
     VocabLayout,
     VocabTensor,
     find_vocabulary,
@@ -23,9 +23,9 @@ from vocab.model import (
     quiet_transformers,
     read_config,
 )
-from vocab.output import prepare_model
+from vocab.model_files.output import prepare_model
+from vocab.model_files.surgery import target_rows, vocabulary_changes
 from vocab.plan import TransferPlan
-from vocab.surgery import target_rows, vocabulary_changes
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -74,7 +74,7 @@ class LiveModel:
         Raises
         ------
         InputError
-            As :func:`vocab.output.prepare_model`.
+            As :func:`vocab.model_files.output.prepare_model`.
         """
         empty = special(source.vocabulary, tgt_tokenizer)
         prepared = prepare_model(

@@ -17,10 +17,17 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
-from vocab.checkpoint import Change, Checkpoint, open_checkpoint
 from vocab.factorized import factorize
-from vocab.model import VocabTensor, build_empty, find_vocabulary, match_checkpoint, model_class, read_config
-from vocab.surgery import side_of
+from vocab.model_files.checkpoint import Change, Checkpoint, open_checkpoint
+from vocab.model_files.layout import (
+    VocabTensor,
+    build_empty,
+    find_vocabulary,
+    match_checkpoint,
+    model_class,
+    read_config,
+)
+from vocab.model_files.surgery import side_of
 
 if TYPE_CHECKING:
     import torch

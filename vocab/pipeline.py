@@ -31,7 +31,7 @@ from vocab.tokens import Vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from vocab.output import WrittenModel
+    from vocab.model_files.output import WrittenModel
     from vocab.resources.selection import Selection
     from vocab.tokenizer.report import TokenizerReport
 
@@ -109,10 +109,10 @@ class TransferResult:
         return self.prepared.progress.seconds
 
     def save(self, folder: str | Path, *, overwrite: bool = False) -> WrittenModel:
-        """Write the finished model directory: see :func:`vocab.output.write_model_directory`."""
-        from vocab.card import model_card, provenance
+        """Write the finished model directory: see :func:`vocab.model_files.output.write_model_directory`."""
+        from vocab.model_files.card import model_card, provenance
+        from vocab.model_files.output import write_model_directory
         from vocab.modes.swapping import confirm_swap, model_rows
-        from vocab.output import write_model_directory
 
         options, source = self.prepared.options, self.prepared.source
         multiple = options.pad_to_multiple_of
@@ -216,9 +216,9 @@ def prepare(
 
 
 def _has_own_head(source: Source, options: TransferOptions) -> bool:
-    from vocab.checkpoint import open_checkpoint
-    from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
-    from vocab.surgery import has_own_head
+    from vocab.model_files.checkpoint import open_checkpoint
+    from vocab.model_files.layout import find_vocabulary, match_checkpoint, model_class, read_config
+    from vocab.model_files.surgery import has_own_head
 
     trust = options.trust_remote_code
     config = read_config(source.path, trust_remote_code=trust)
@@ -356,7 +356,7 @@ def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
 
 def loaded_source(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Source:
     """A source from objects in memory: saved to a temporary directory that lives as long as the result."""
-    from vocab.model import quiet_transformers
+    from vocab.model_files.layout import quiet_transformers
 
     folder = tempfile.mkdtemp(prefix="vocab-transfer-source-")
     name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)

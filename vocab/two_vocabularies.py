@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from align.errors import InputError, UsageError
 from vocab.body import Anatomy, take_apart
 from vocab.heads import Head, find_head, head_tensors
-from vocab.model import VocabTensor, match_checkpoint, quiet_transformers, read_config
+from vocab.model_files.layout import VocabTensor, match_checkpoint, quiet_transformers, read_config
 from vocab.tokenizer.loading import load_tokenizer
 
 if TYPE_CHECKING:

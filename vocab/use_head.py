@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from align.errors import InputError
 from align.place import put_in_place, temporary_sibling
 from vocab.body import Anatomy, take_apart
-from vocab.checkpoint import Change, rewrite_checkpoint
 from vocab.heads import META, Head, copy_files, find_head, own_files, read_notes, read_weights
-from vocab.model import quiet_transformers
-from vocab.output import (
+from vocab.model_files.checkpoint import Change, rewrite_checkpoint
+from vocab.model_files.layout import quiet_transformers
+from vocab.model_files.output import (
     PROVENANCE,
     WrittenModel,
     check_output,
@@ -22,8 +22,8 @@ from vocab.output import (
     file_digests,
     write_json,
 )
+from vocab.model_files.verify import verify_directory
 from vocab.tokenizer.loading import load_tokenizer
-from vocab.verify import verify_directory
 
 if TYPE_CHECKING:
     import torch
@@ -50,7 +50,7 @@ def use_head(
     out : path
         Must not exist, unless `overwrite`.
     link, device
-        See :func:`vocab.output.write_model_directory`.
+        See :func:`vocab.model_files.output.write_model_directory`.
 
     Raises
     ------

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import vocab.output
+import vocab.model_files.output
 from tests.cli.conftest import Material, Run, save_source
 from tests.vocab.conftest import train, wrap
 from vocab.languages import language
@@ -206,7 +206,7 @@ def test_disk_full_while_writing(
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(vocab.output, "write_json", full)
+    monkeypatch.setattr(vocab.model_files.output, "write_json", full)
     assert "the disk is full" in refused(3, *material.args, "--method", "mean", "--out", "model")
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-import vocab.output
-import vocab.verify
+import vocab.model_files.output
+import vocab.model_files.verify
 from tests.cli.conftest import Material, Run
 
 Command = Callable[..., Run]
@@ -76,12 +76,12 @@ def test_kill(material: Material, tmp_path: Path, after_s: float) -> None:
 @pytest.mark.parametrize(
     ("module", "name"),
     [
-        (vocab.output, "rewrite_checkpoint"),
-        (vocab.output, "_save_tokenizer"),
-        (vocab.output, "verify_directory"),
-        (vocab.verify, "check_forward"),
-        (vocab.output, "_write_provenance"),
-        (vocab.output, "put_in_place"),
+        (vocab.model_files.output, "rewrite_checkpoint"),
+        (vocab.model_files.output, "_save_tokenizer"),
+        (vocab.model_files.output, "verify_directory"),
+        (vocab.model_files.verify, "check_forward"),
+        (vocab.model_files.output, "_write_provenance"),
+        (vocab.model_files.output, "put_in_place"),
     ],
 )
 @pytest.mark.parametrize("replaced", [False, True])

@@ -24,8 +24,8 @@ from vocab.factorized_model import (
 )
 from vocab.heads import add_head
 from vocab.low_rank_output import check_rank
+from vocab.model_files.output import write_model_directory
 from vocab.options import TransferOptions
-from vocab.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.plan.sampling import Sampling
 from vocab.tokens import Vocabulary

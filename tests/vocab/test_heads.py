@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from align.errors import InputError, OutputError, ToolkitError, UsageError
 from tests.vocab.conftest import ARCHITECTURES, SPECIALS, renumber, train
 from vocab.heads import add_head, list_heads
-from vocab.output import write_model_directory
+from vocab.model_files.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
 from vocab.two_vocabularies import load

@@ -20,7 +20,7 @@ from vocab.materials.gathering import Materials
 from vocab.methods import METHODS, clp, constituents, mean
 from vocab.methods.call import Call
 from vocab.methods.recipes import Kitchen
-from vocab.output import write_model_directory
+from vocab.model_files.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.plan.norms import script_numbers
 from vocab.progress import Decisions, Progress

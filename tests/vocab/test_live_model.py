@@ -14,7 +14,7 @@ import torch
 from vocab.evaluation import bits_per_byte, sentence_vectors
 from vocab.live_model import LiveModel
 from vocab.methods import constituents, mean
-from vocab.output import write_model_directory
+from vocab.model_files.output import write_model_directory
 from vocab.pipeline import Source
 from vocab.tokens import Vocabulary
 

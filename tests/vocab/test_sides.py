@@ -16,7 +16,7 @@ from tests.cli.conftest import Material, make_material, run_command, save_source
 from tests.vocab.random_plans import random_plan
 from vocab import transfer
 from vocab.methods import constituents
-from vocab.output import write_model_directory
+from vocab.model_files.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
 
@@ -70,9 +70,9 @@ def test_biases_follow_an_untied_head(tmp_path: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    from vocab.checkpoint import open_checkpoint
-    from vocab.model import VocabTensor
-    from vocab.surgery import has_own_head, new_rows, vocabulary_changes
+    from vocab.model_files.checkpoint import open_checkpoint
+    from vocab.model_files.layout import VocabTensor
+    from vocab.model_files.surgery import has_own_head, new_rows, vocabulary_changes
 
     plan, head = (random_plan(seed, origins=(Origin.COPIED, Origin.MIXED)) for seed in (1, 2))
     n = plan.n_src

@@ -285,8 +285,8 @@ def input_matrix(path: Path, kind: str = "source") -> NDArray[np.float32]:
     InputError
         If the model has none.
     """
-    from vocab.checkpoint import open_checkpoint
-    from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
+    from vocab.model_files.checkpoint import open_checkpoint
+    from vocab.model_files.layout import find_vocabulary, match_checkpoint, model_class, read_config
 
     config = read_config(path)
     checkpoint = open_checkpoint(path)

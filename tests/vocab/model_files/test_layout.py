@@ -13,8 +13,8 @@ import transformers as tr
 from safetensors.torch import load_file, save_file
 
 from align.errors import InputError
-from vocab.checkpoint import open_checkpoint
-from vocab.model import find_vocabulary, match_checkpoint, model_class, read_config
+from vocab.model_files.checkpoint import open_checkpoint
+from vocab.model_files.layout import find_vocabulary, match_checkpoint, model_class, read_config
 
 WANTED: Mapping[str, Mapping[str, str]] = {
     "roberta": {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 # Forks one child for every file system event of a write, which kills itself at that event.
 HARNESS = """
@@ -23,7 +23,7 @@ import torch
 torch.set_num_threads(1)
 import numpy as np
 from transformers import AutoTokenizer
-from vocab.output import write_model_directory
+from vocab.model_files.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
 

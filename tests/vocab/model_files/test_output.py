@@ -16,10 +16,10 @@ import transformers
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
-import vocab.output
+import vocab.model_files.output
 from align.errors import InputError, OutputError, UsageError
 from align.place import put_in_place, temporary_sibling
-from vocab.output import check_output, write_model_directory
+from vocab.model_files.output import check_output, write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.plan.sampling import Sampling
 from vocab.tokens import Vocabulary
@@ -398,7 +398,7 @@ def test_interrupt_leaves_nothing(
     def interrupt(*args: object, **kwargs: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(vocab.output, "verify_directory", interrupt)
+    monkeypatch.setattr(vocab.model_files.output, "verify_directory", interrupt)
     with pytest.raises(KeyboardInterrupt):
         write(src, tmp_path / "out", identity_plan(tokenizer), tokenizer, tokenizer)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["src-gpt2"]
@@ -429,18 +429,18 @@ def test_verification_catches_a_wrong_tensor(
     saved_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     src, tokenizer = saved_model("bert")
-    real = vocab.output.rewrite_checkpoint
+    real = vocab.model_files.output.rewrite_checkpoint
 
     def corrupt(checkpoint: Any, folder: Path, *args: Any, **kwargs: Any) -> Any:
         digests = real(checkpoint, folder, *args, **kwargs)
         path = folder / "model.safetensors"
         data = bytearray(path.read_bytes())
-        info = vocab.output.open_checkpoint(folder).tensors["cls.predictions.bias"]
+        info = vocab.model_files.output.open_checkpoint(folder).tensors["cls.predictions.bias"]
         data[info.start : info.start + 4] = b"\x00\x00\x80\x3f"
         path.write_bytes(data)
         return digests
 
-    monkeypatch.setattr(vocab.output, "rewrite_checkpoint", corrupt)
+    monkeypatch.setattr(vocab.model_files.output, "rewrite_checkpoint", corrupt)
     with pytest.raises(OutputError, match="reads back with other values"):
         write(src, tmp_path / "out", identity_plan(tokenizer), tokenizer, tokenizer)
 
@@ -449,9 +449,11 @@ def test_verification_catches_a_wrong_config(
     saved_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     src, tokenizer = saved_model("bert")
-    real = vocab.output.new_config
+    real = vocab.model_files.output.new_config
     monkeypatch.setattr(
-        vocab.output, "new_config", lambda *args, **kwargs: real(*args, **kwargs) | {"vocab_size": 99}
+        vocab.model_files.output,
+        "new_config",
+        lambda *args, **kwargs: real(*args, **kwargs) | {"vocab_size": 99},
     )
     with pytest.raises(OutputError, match="failed its check"):
         write(src, tmp_path / "out", identity_plan(tokenizer), tokenizer, tokenizer)

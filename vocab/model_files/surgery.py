@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
-from vocab.checkpoint import Change, Checkpoint
-from vocab.model import VocabLayout, VocabTensor
+from vocab.model_files.checkpoint import Change, Checkpoint
+from vocab.model_files.layout import VocabLayout, VocabTensor
 from vocab.plan import Side, TransferPlan
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from align.errors import InputError
-from vocab.model import VocabLayout
+from vocab.model_files.layout import VocabLayout
 from vocab.tokens import Vocabulary
 from vocab.tokens.roles import NAMED_ROLES
 

@@ -12,9 +12,9 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-import vocab.checkpoint
+import vocab.model_files.checkpoint
 from align.errors import InputError
-from vocab.checkpoint import Change, open_checkpoint, rewrite_checkpoint, rewritten_bytes
+from vocab.model_files.checkpoint import Change, open_checkpoint, rewrite_checkpoint, rewritten_bytes
 
 
 def tensors() -> dict[str, torch.Tensor]:
@@ -216,7 +216,7 @@ def test_large_tensors_are_copied_in_pieces(
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    monkeypatch.setattr(vocab.checkpoint, "_CHUNK", 7)
+    monkeypatch.setattr(vocab.model_files.checkpoint, "_CHUNK", 7)
     rewrite_checkpoint(open_checkpoint(single), out, {"scalar": Change((), lambda old: old + 1)})
     new = load_file(out / "model.safetensors")
     assert torch.equal(new["a.weight"], tensors()["a.weight"])

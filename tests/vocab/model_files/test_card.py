@@ -6,7 +6,7 @@ import pytest
 
 from tests.cli.conftest import Material, make_material
 from vocab import transfer
-from vocab.card import markdown_table, measured, model_card, provenance
+from vocab.model_files.card import markdown_table, measured, model_card, provenance
 from vocab.pipeline import TransferResult
 
 

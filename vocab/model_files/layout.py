@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
 
 from align.errors import InputError
-from vocab.checkpoint import Checkpoint, TensorInfo, size_of
+from vocab.model_files.checkpoint import Checkpoint, TensorInfo, size_of
 
 if TYPE_CHECKING:
     from torch import nn

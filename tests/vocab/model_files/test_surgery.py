@@ -11,10 +11,10 @@ import transformers as tr
 from safetensors.torch import save_file
 
 from align.errors import InputError, UsageError
-from vocab.checkpoint import Checkpoint, open_checkpoint
-from vocab.model import VocabLayout, VocabTensor, find_vocabulary
+from vocab.model_files.checkpoint import Checkpoint, open_checkpoint
+from vocab.model_files.layout import VocabLayout, VocabTensor, find_vocabulary
+from vocab.model_files.surgery import new_rows, position_changes, target_rows, vocabulary_changes
 from vocab.plan import Origin, TransferPlan
-from vocab.surgery import new_rows, position_changes, target_rows, vocabulary_changes
 
 
 @pytest.fixture

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Any
 from align import place
 from align.errors import InputError, UsageError
 from align.place import put_in_place, temporary_sibling
-from vocab.checkpoint import (
+from vocab.factorized_verify import verify_factorized
+from vocab.low_rank_output import FACTORS, low_rank_changes, low_rank_notes, write_factors
+from vocab.model_files.checkpoint import (
     DTYPES,
     Change,
     Checkpoint,
@@ -21,15 +23,13 @@ from vocab.checkpoint import (
     rewrite_checkpoint,
     rewritten_bytes,
 )
-from vocab.factorized_verify import verify_factorized
-from vocab.low_rank_output import FACTORS, low_rank_changes, low_rank_notes, write_factors
-from vocab.model import VocabLayout, find_vocabulary, match_checkpoint, model_class, read_config
+from vocab.model_files.layout import VocabLayout, find_vocabulary, match_checkpoint, model_class, read_config
+from vocab.model_files.special_ids import IdMap, new_config, new_generation_config
+from vocab.model_files.surgery import has_own_head, position_changes, target_rows, vocabulary_changes
+from vocab.model_files.verify import Verification, same_tokenizer, verify_directory
 from vocab.plan import TransferPlan
 from vocab.plan.files import FOLDER, HEAD_FOLDER
-from vocab.special_ids import IdMap, new_config, new_generation_config
-from vocab.surgery import has_own_head, position_changes, target_rows, vocabulary_changes
 from vocab.tokens import Vocabulary
-from vocab.verify import Verification, same_tokenizer, verify_directory
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
@@ -236,7 +236,7 @@ def write_model_directory(
     overwrite : bool
         Replace a model directory; the old one is kept until the new one is in place.
     link : bool
-        See :func:`vocab.checkpoint.rewrite_checkpoint`.
+        See :func:`vocab.model_files.checkpoint.rewrite_checkpoint`.
     probe_texts : sequence of str
         Texts in the target language for the check.
     device : str

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from align.errors import OutputError
 from align.memory import available_bytes
-from vocab.checkpoint import Checkpoint, open_checkpoint, tensor_bytes
-from vocab.model import VocabLayout, quiet_transformers
+from vocab.model_files.checkpoint import Checkpoint, open_checkpoint, tensor_bytes
+from vocab.model_files.layout import VocabLayout, quiet_transformers
 from vocab.tokens.roles import NAMED_ROLES
 
 if TYPE_CHECKING:

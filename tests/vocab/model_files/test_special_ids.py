@@ -11,8 +11,8 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers
 
 from align.errors import InputError
-from vocab.model import find_vocabulary, model_class, read_config
-from vocab.special_ids import IdMap, move_ids, new_config
+from vocab.model_files.layout import find_vocabulary, model_class, read_config
+from vocab.model_files.special_ids import IdMap, move_ids, new_config
 from vocab.tokens import Vocabulary
 
 

@@ -12,13 +12,13 @@ import pytest
 import transformers
 from tokenizers import normalizers
 
-import vocab.verify
+import vocab.model_files.verify
 from align.errors import OutputError
-from vocab.model import find_vocabulary, model_class, read_config
-from vocab.output import write_model_directory
+from vocab.model_files.layout import find_vocabulary, model_class, read_config
+from vocab.model_files.output import write_model_directory
+from vocab.model_files.verify import verify_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
-from vocab.verify import verify_directory
 
 
 def identity_plan(tokenizer: Any) -> TransferPlan:
@@ -39,7 +39,7 @@ def test_a_model_too_large_for_memory_is_not_loaded(
     saved_model: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     src, tokenizer = saved_model("gpt2")
-    monkeypatch.setattr(vocab.verify, "available_bytes", lambda: 1000)
+    monkeypatch.setattr(vocab.model_files.verify, "available_bytes", lambda: 1000)
     written = write_model_directory(
         src, tmp_path / "out", identity_plan(tokenizer), tokenizer, tokenizer, provenance={}, card=""
     )
