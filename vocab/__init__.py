@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from vocab.api import transfer, transfer_model
     from vocab.comparison import compare
     from vocab.comparison_results import Comparison
-    from vocab.factorized_model import fold_factorized, load_factorized
+    from vocab.factorized.model import fold_factorized, load_factorized
     from vocab.heads import Head, add_head, list_heads
     from vocab.held_out import Evaluation
     from vocab.options import TransferOptions
@@ -38,10 +38,10 @@ _MODULES = {
     "TransferResult": "pipeline",
     "Vocabulary": "tokens",
     "add_head": "heads",
-    "fold_factorized": "factorized_model",
+    "fold_factorized": "factorized.model",
     "list_heads": "heads",
     "load": "two_vocabularies",
-    "load_factorized": "factorized_model",
+    "load_factorized": "factorized.model",
     "compare": "comparison",
     "transfer": "api",
     "transfer_model": "api",

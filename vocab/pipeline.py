@@ -185,7 +185,7 @@ def prepare(
         head_method = None
         decisions.add("head", "like the input", "the model has no output head that is not tied to it")
     if options.rank is not None:
-        from vocab.low_rank_output import check_rank
+        from vocab.factorized.output import check_rank
 
         trust = options.trust_remote_code
         check_rank(source.path, options.rank, keep=options.keep_factorized, trust_remote_code=trust)

@@ -9,7 +9,7 @@ from pathlib import Path
 from safetensors.torch import load_file
 
 from tests.cli.conftest import Material, Run
-from vocab.factorized_model import load_factorized
+from vocab.factorized.model import load_factorized
 
 Command = Callable[..., Run]
 

@@ -11,7 +11,7 @@ from align.lexicon import Lexicon
 from align.normalize import unit
 from align.vectors import WordVectors, read_vectors
 from tests.vocab.small_vocabularies import byte_level
-from vocab.factorized import factorize
+from vocab.factorized.factors import factorize
 from vocab.methods.ofa import ofa
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary

@@ -2,7 +2,7 @@
 
 Liu, Lin, Wang, Schuetze (2024), "OFA: A framework of initializing unseen subword embeddings for efficient
 large-scale multilingual continued pretraining", arXiv:2311.08849, section 3. For its factorised matrices see
-:func:`vocab.factorized.factorize`: the plan applies to the coordinates.
+:func:`vocab.factorized.factors.factorize`: the plan applies to the coordinates.
 """
 
 from __future__ import annotations

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from align import place
 from align.errors import InputError, UsageError
 from align.place import put_in_place, temporary_sibling
-from vocab.factorized_verify import verify_factorized
-from vocab.low_rank_output import FACTORS, low_rank_changes, low_rank_notes, write_factors
+from vocab.factorized.output import FACTORS, low_rank_changes, low_rank_notes, write_factors
+from vocab.factorized.verify import verify_factorized
 from vocab.model_files.checkpoint import (
     DTYPES,
     Change,
@@ -121,7 +121,7 @@ def prepare_model(
     pad_to_multiple_of : int, optional
         Round the number of rows up; by default there is one row a token, also where the source was padded.
     rank, keep_factorized
-        Input embeddings of this rank, folded back to full size or not; see :mod:`vocab.low_rank_output`.
+        Input embeddings of this rank, folded back to full size or not; see :mod:`vocab.factorized.output`.
 
     Raises
     ------

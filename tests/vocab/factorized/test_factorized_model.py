@@ -15,15 +15,15 @@ import transformers
 from safetensors.torch import load_file
 
 from align.errors import InputError, UsageError
-from vocab.factorized import factorize
-from vocab.factorized_model import (
+from vocab.factorized.factors import factorize
+from vocab.factorized.model import (
     FactorizedEmbedding,
     FactorizedHead,
     fold_factorized,
     load_factorized,
 )
+from vocab.factorized.output import check_rank
 from vocab.heads import add_head
-from vocab.low_rank_output import check_rank
 from vocab.model_files.output import write_model_directory
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan

@@ -5,7 +5,7 @@ import pytest
 
 from align.errors import InputError, UsageError
 from tests.vocab.small_vocabularies import byte_level
-from vocab.factorized import factorize
+from vocab.factorized.factors import factorize
 from vocab.methods import constituents
 
 

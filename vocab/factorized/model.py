@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from align.errors import InputError, UsageError
-from vocab.low_rank_output import FACTORS, MODEL_TYPE, PRIMITIVES
+from vocab.factorized.output import FACTORS, MODEL_TYPE, PRIMITIVES
 from vocab.model_files.checkpoint import open_checkpoint
 from vocab.model_files.layout import (
     VocabLayout,

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from align.errors import OutputError, ToolkitError
-from vocab.low_rank_output import FACTORS
+from vocab.factorized.output import FACTORS
 from vocab.model_files.checkpoint import open_checkpoint, tensor_bytes
 from vocab.model_files.layout import VocabLayout
 from vocab.model_files.verify import (
@@ -42,7 +42,7 @@ def verify_factorized(
     OutputError
         For the first check that fails.
     """
-    from vocab.factorized_model import load_factorized
+    from vocab.factorized.model import load_factorized
 
     folder = Path(folder)
     probes = [*PROBES, *texts]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
-from vocab.factorized import factorize
+from vocab.factorized.factors import factorize
 from vocab.model_files.checkpoint import Change, Checkpoint, open_checkpoint
 from vocab.model_files.layout import (
     VocabTensor,
@@ -115,7 +115,7 @@ def check_rank(folder: str | Path, rank: int, *, keep: bool, trust_remote_code: 
         return
     if getattr(config, "auto_map", None):
         raise InputError("factors cannot be kept in a model with code of its own", where=folder)
-    from vocab.factorized_model import check_plain
+    from vocab.factorized.model import check_plain
 
     empty = build_empty(layout.model_class, config)
     for tensor in layout.tensors:

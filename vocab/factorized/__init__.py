@@ -1,0 +1,1 @@
+"""Embeddings of low rank: made, written, opened and checked."""
