@@ -49,6 +49,7 @@ CASES = {
 # the arguments of a case's `run` that are paths of installed peers, and their flags
 PEERS: dict[str, dict[str, str]] = {
     "wechsel": {"peer_python": "a Python that has the package wechsel installed"},
+    "initialisations": {"donors": "where the donor models are kept between calls"},
     "methods-speed": {
         "wechsel": "a Python that has the package wechsel",
         "deepfocus": "a Python that has the package deepfocus",
