@@ -52,7 +52,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         vocab-transfer heads add roberta --from roberta-sw --name sw --out roberta-both
         """
         screen = the_screen()
-        from vocab.heads import add_head
+        from vocab.heads.adding import add_head
 
         screen.stage("comparing the bodies")
         head = add_head(
@@ -80,7 +80,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         folder: _Dir, trust_remote_code: _Trust = False, json_: Json = False, debug: Debug = False
     ) -> None:
         """Name the vocabularies of a model directory; its own comes first."""
-        from vocab.heads import list_heads
+        from vocab.heads.adding import list_heads
 
         heads = list_heads(folder, trust_remote_code=trust_remote_code)
         if json_:
@@ -130,7 +130,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         vocab-transfer heads use roberta-both sw --out roberta-sw
         """
         screen = the_screen()
-        from vocab.use_head import use_head
+        from vocab.heads.using import use_head
 
         place = out or Path(f"{folder.resolve().name}-{name}")
         screen.stage("writing and verifying the model")

@@ -15,37 +15,37 @@ if TYPE_CHECKING:
     from vocab.comparison import compare
     from vocab.comparison_results import Comparison
     from vocab.factorized.model import fold_factorized, load_factorized
-    from vocab.heads import Head, add_head, list_heads
+    from vocab.heads.adding import Head, add_head, list_heads
+    from vocab.heads.two_vocabularies import LoadedModel, load
+    from vocab.heads.using import use_head
     from vocab.held_out import Evaluation
     from vocab.options import TransferOptions
     from vocab.pipeline import TransferResult
     from vocab.plan import Origin, TransferPlan
     from vocab.plan.sampling import Sampling
     from vocab.tokens import Vocabulary
-    from vocab.two_vocabularies import LoadedModel, load
-    from vocab.use_head import use_head
 
 # Loaded on first use: the command line's --help must not import torch.
 _MODULES = {
     "Comparison": "comparison_results",
     "Evaluation": "held_out",
-    "Head": "heads",
-    "LoadedModel": "two_vocabularies",
+    "Head": "heads.adding",
+    "LoadedModel": "heads.two_vocabularies",
     "Origin": "plan",
     "Sampling": "plan.sampling",
     "TransferOptions": "options",
     "TransferPlan": "plan",
     "TransferResult": "pipeline",
     "Vocabulary": "tokens",
-    "add_head": "heads",
+    "add_head": "heads.adding",
     "fold_factorized": "factorized.model",
-    "list_heads": "heads",
-    "load": "two_vocabularies",
+    "list_heads": "heads.adding",
+    "load": "heads.two_vocabularies",
     "load_factorized": "factorized.model",
     "compare": "comparison",
     "transfer": "api",
     "transfer_model": "api",
-    "use_head": "use_head",
+    "use_head": "heads.using",
 }
 
 __all__ = [

@@ -23,7 +23,7 @@ from vocab.factorized.model import (
     load_factorized,
 )
 from vocab.factorized.output import check_rank
-from vocab.heads import add_head
+from vocab.heads.adding import add_head
 from vocab.model_files.output import write_model_directory
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan

@@ -15,12 +15,12 @@ from safetensors.torch import load_file, save_file
 
 from align.errors import InputError, OutputError, ToolkitError, UsageError
 from tests.vocab.conftest import ARCHITECTURES, SPECIALS, renumber, train
-from vocab.heads import add_head, list_heads
+from vocab.heads.adding import add_head, list_heads
+from vocab.heads.two_vocabularies import load
+from vocab.heads.using import use_head
 from vocab.model_files.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
-from vocab.two_vocabularies import load
-from vocab.use_head import use_head
 
 ALL = ["roberta", "bert", "gpt2", "llama", "llama-untied", "t5", "modernbert"]
 
@@ -357,8 +357,8 @@ def test_an_interrupt_leaves_nothing(
     def interrupted(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("vocab.use_head.verify_directory", interrupted)
-    monkeypatch.setattr("vocab.heads.file_digests", interrupted)
+    monkeypatch.setattr("vocab.heads.using.verify_directory", interrupted)
+    monkeypatch.setattr("vocab.heads.adding.file_digests", interrupted)
     with pytest.raises(KeyboardInterrupt):
         use_head(src, "sw", tmp_path / "o")
     for name in ("sw", "third"):

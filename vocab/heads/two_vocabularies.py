@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from align.errors import InputError, UsageError
-from vocab.body import Anatomy, take_apart
-from vocab.heads import Head, find_head, head_tensors
+from vocab.heads.adding import Head, find_head, head_tensors
+from vocab.heads.body import Anatomy, take_apart
 from vocab.model_files.layout import VocabTensor, match_checkpoint, quiet_transformers, read_config
 from vocab.tokenizer.loading import load_tokenizer
 
@@ -54,7 +54,7 @@ def load(
     Parameters
     ----------
     folder : path
-        A model directory, with or without vocabularies added by :func:`vocab.heads.add_head`.
+        A model directory, with or without vocabularies added by :func:`vocab.heads.adding.add_head`.
     input, output : str, optional
         Names of vocabularies; the default one where none is given.
     dtype : str

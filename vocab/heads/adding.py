@@ -21,7 +21,7 @@ from safetensors import SafetensorError, safe_open
 from align import __version__, place
 from align.errors import InputError, OutputError, UsageError
 from align.place import new_file, put_in_place, temporary_sibling
-from vocab.body import Anatomy, check_same_body, take_apart
+from vocab.heads.body import Anatomy, check_same_body, take_apart
 from vocab.model_files.checkpoint import INDEX as WEIGHTS_INDEX
 from vocab.model_files.checkpoint import copy_file, tensor_bytes
 from vocab.model_files.output import (

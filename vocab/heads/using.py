@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from align.errors import InputError
 from align.place import put_in_place, temporary_sibling
-from vocab.body import Anatomy, take_apart
-from vocab.heads import META, Head, copy_files, find_head, own_files, read_notes, read_weights
+from vocab.heads.adding import META, Head, copy_files, find_head, own_files, read_notes, read_weights
+from vocab.heads.body import Anatomy, take_apart
 from vocab.model_files.checkpoint import Change, rewrite_checkpoint
 from vocab.model_files.layout import quiet_transformers
 from vocab.model_files.output import (

@@ -1,0 +1,1 @@
+"""Several vocabularies on one body."""
