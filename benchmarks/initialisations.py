@@ -19,7 +19,7 @@ from benchmarks.retrieval import VOCAB_SIZE, flores, parallel_text, source_model
 from benchmarks.shared import shared
 
 if TYPE_CHECKING:
-    from vocab.held_out import Evaluation
+    from vocab.comparison.held_out import Evaluation
     from vocab.options import TransferOptions
 
 
@@ -53,7 +53,7 @@ def minilm(folder: Path) -> dict[str, Any]:
     """all-MiniLM-L6-v2 on FLORES; word vectors are trained on the text."""
     from benchmarks.donors import train_donors
     from vocab import transfer
-    from vocab.held_out import Evaluation
+    from vocab.comparison.held_out import Evaluation
     from vocab.options import TransferOptions
 
     source, (train_english, train_swahili) = str(source_model()), parallel_text("train")
@@ -79,8 +79,8 @@ def minilm(folder: Path) -> dict[str, Any]:
 
 
 def _compared(options: TransferOptions, evaluation: Evaluation | None = None) -> dict[str, Any]:
-    from vocab.comparison import compare
-    from vocab.comparison_table import as_json, explained, formatted
+    from vocab.comparison.comparing import compare
+    from vocab.comparison.table import as_json, explained, formatted
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # lexicon entries without a vector, once for each method

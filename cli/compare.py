@@ -15,8 +15,8 @@ from cli.screen import Screen, print_json
 from vocab.options import TransferOptions
 
 if TYPE_CHECKING:
-    from vocab.comparison_results import MethodResult
-    from vocab.comparison_table import Layout
+    from vocab.comparison.results import MethodResult
+    from vocab.comparison.table import Layout
     from vocab.resources.selection import Selection
 
 _LAYOUTS: dict[str, Layout] = {".tsv": "tsv", ".md": "md"}
@@ -84,9 +84,9 @@ def compare_methods(the_screen: Callable[[], Screen]) -> Callable[..., None]:
                 raise UsageError("--out", got=out.name, wanted=" or ".join(f"*{end}" for end in _LAYOUTS))
             layout = _LAYOUTS[out.suffix]
             check_file(out, overwrite=overwrite)
-        from vocab.comparison import compare as run
-        from vocab.comparison_table import as_json, explained, formatted
-        from vocab.held_out import read_evaluation
+        from vocab.comparison.comparing import compare as run
+        from vocab.comparison.held_out import read_evaluation
+        from vocab.comparison.table import as_json, explained, formatted
 
         def agree(selection: Selection) -> None:
             from vocab.materials.survey import source_to_fetch

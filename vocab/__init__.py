@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from vocab.api import transfer, transfer_model
-    from vocab.comparison import compare
-    from vocab.comparison_results import Comparison
+    from vocab.comparison.comparing import compare
+    from vocab.comparison.held_out import Evaluation
+    from vocab.comparison.results import Comparison
     from vocab.factorized.model import fold_factorized, load_factorized
     from vocab.heads.adding import Head, add_head, list_heads
     from vocab.heads.two_vocabularies import LoadedModel, load
     from vocab.heads.using import use_head
-    from vocab.held_out import Evaluation
     from vocab.options import TransferOptions
     from vocab.pipeline import TransferResult
     from vocab.plan import Origin, TransferPlan
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 # Loaded on first use: the command line's --help must not import torch.
 _MODULES = {
-    "Comparison": "comparison_results",
-    "Evaluation": "held_out",
+    "Comparison": "comparison.results",
+    "Evaluation": "comparison.held_out",
     "Head": "heads.adding",
     "LoadedModel": "heads.two_vocabularies",
     "Origin": "plan",
@@ -42,7 +42,7 @@ _MODULES = {
     "list_heads": "heads.adding",
     "load": "heads.two_vocabularies",
     "load_factorized": "factorized.model",
-    "compare": "comparison",
+    "compare": "comparison.comparing",
     "transfer": "api",
     "transfer_model": "api",
     "use_head": "heads.using",

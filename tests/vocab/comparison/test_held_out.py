@@ -9,7 +9,7 @@ import pytest
 
 from align.errors import InputError, UsageError
 from align.wordalign import Links
-from vocab.held_out import Evaluation, hold_out, read_evaluation, warn_of_overlap
+from vocab.comparison.held_out import Evaluation, hold_out, read_evaluation, warn_of_overlap
 from vocab.materials.gathering import Materials
 from vocab.materials.text import ParallelText
 

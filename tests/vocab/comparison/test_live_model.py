@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 
+from vocab.comparison.live_model import LiveModel
 from vocab.evaluation import bits_per_byte, sentence_vectors
-from vocab.live_model import LiveModel
 from vocab.methods import constituents, mean
 from vocab.model_files.output import write_model_directory
 from vocab.pipeline import Source

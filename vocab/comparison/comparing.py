@@ -11,18 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, ToolkitError, UsageError
-from vocab.comparison_results import SHUFFLED, SOURCE, Comparison, MethodResult, in_order
+from vocab.comparison.held_out import Evaluation, hold_out, warn_of_overlap
+from vocab.comparison.leave_out import LeaveOut, Recreated
+from vocab.comparison.live_model import LiveModel
+from vocab.comparison.peak_memory import PeakMemory
+from vocab.comparison.results import SHUFFLED, SOURCE, Comparison, MethodResult, in_order
 from vocab.evaluation import retrieval
-from vocab.held_out import Evaluation, hold_out, warn_of_overlap
-from vocab.leave_out import LeaveOut, Recreated
-from vocab.live_model import LiveModel
 from vocab.materials.survey import within_limit
 from vocab.methods import METHODS, constituents, mean, special
 from vocab.methods.expression import Expression, parse_expression
 from vocab.methods.recipes import FALLBACK_NOISE
 from vocab.modes.choosing import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
-from vocab.peak_memory import PeakMemory
 from vocab.pipeline import HOW_TO_GIVE, Prepared, lacking, prepare
 from vocab.plan import Origin, TransferPlan
 from vocab.planning import make_plans
@@ -68,7 +68,8 @@ def compare(
         Also measure ``constituents`` with its new rows shuffled among the new tokens: rows of the same
         statistics without their content.
     deleted_share : float
-        Of the source's tokens, for leave-tokens-out; 0 for none. See :class:`vocab.leave_out.LeaveOut`.
+        Of the source's tokens, for leave-tokens-out; 0 for none. See
+        :class:`vocab.comparison.leave_out.LeaveOut`.
     agree, decisions, progress
         As for :func:`vocab.pipeline.prepare`.
     tell : callable, optional

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vocab.comparison_results import Comparison, MethodResult
+from vocab.comparison.results import Comparison, MethodResult
 from vocab.plan.rows import OriginShare
 
 Layout = Literal["text", "tsv", "md"]

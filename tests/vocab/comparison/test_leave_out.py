@@ -11,7 +11,7 @@ import pytest
 
 from align.errors import InputError
 from tests.vocab.conftest import SENTENCES
-from vocab.leave_out import LeaveOut
+from vocab.comparison.leave_out import LeaveOut
 from vocab.materials.gathering import Materials
 from vocab.methods import constituents
 from vocab.methods.expression import parse_expression

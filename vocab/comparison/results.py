@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vocab.comparison.leave_out import Recreated
 from vocab.evaluation import BitsPerByte, Retrieval
-from vocab.leave_out import Recreated
 from vocab.plan.rows import OriginShare
 from vocab.progress import Decision
 
@@ -34,7 +34,8 @@ class MethodResult:
     plan_s, apply_s : float or None
         Wall seconds for the plan and for its product with the old rows.
     peak_mib : float or None
-        Memory for both beyond what the process held before; see :class:`vocab.peak_memory.PeakMemory`.
+        Memory for both beyond what the process held before; see
+        :class:`vocab.comparison.peak_memory.PeakMemory`.
     note : str
         The error that ended it, or why a figure is missing.
     failed : bool
