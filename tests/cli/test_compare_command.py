@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from cli.compare import divided
-from vocab import comparison
+from vocab.comparison import comparing
 
 
 @pytest.fixture
@@ -53,14 +53,14 @@ def test_json(cli: Callable[..., Any], material: Any, dev: Path) -> None:
 def test_an_interrupt_leaves_what_is_finished(
     cli: Callable[..., Any], material: Any, dev: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = comparison.make_plans
+    whole = comparing.make_plans
 
     def interrupted(prepared: Any, *others: Any) -> Any:
         if str(prepared.method) == "mean":
             raise KeyboardInterrupt
         return whole(prepared, *others)
 
-    monkeypatch.setattr(comparison, "make_plans", interrupted)
+    monkeypatch.setattr(comparing, "make_plans", interrupted)
     done = cli("compare", *material.args, "--eval", dev, "--deleted", "0", "--methods", "copy,mean")
     assert done.code == 130
     assert "copy" in done.out

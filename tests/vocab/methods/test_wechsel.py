@@ -272,7 +272,7 @@ def test_the_same_bytes_for_any_number_of_threads(shared_golden, tmp_path):
             str(shared_golden / "vocab" / "inputs"),
             str(out),
         ]
-        subprocess.run(command, check=True, env=env, cwd=Path(__file__).parents[2])
+        subprocess.run(command, check=True, env=env, cwd=Path(__file__).parents[3])
         saved.append({p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("*") if p.is_file()})
     assert saved[0]
     assert saved[0] == saved[1]
