@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import difflib
 import gzip
 import io
+import os
 import zlib
 from collections.abc import Iterator
+from itertools import islice
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, cast
@@ -17,11 +20,28 @@ _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _BOM_UTF8 = b"\xef\xbb\xbf"
 _BOMS_UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _MAX_LINE_BYTES = 1 << 26
+_MAX_NAMES = 10_000  # of a directory, looked through for what was meant
 _ZSTD_BLOCK_BYTES = 1 << 10  # of compressed data; a block expands to a hundred thousand times that at most
 
 
 class DamagedFile(EOFError):
     """A compressed file that ends too early or is not what its first bytes say."""
+
+
+def missing_file(path: str | PathLike[str]) -> InputError:
+    """The error for a file that is not there: it names what in its directory may be meant."""
+    path = Path(path)
+    try:
+        with os.scandir(path.parent) as entries:
+            names = sorted(entry.name for entry in islice(entries, _MAX_NAMES) if not entry.is_dir())
+    except OSError:
+        return InputError("no such file", where=path, hint=f"there is no directory {path.parent} either")
+    alike = difflib.get_close_matches(path.name, names, n=2)
+    alike = alike or [name for name in names if path.suffix and name.endswith(path.suffix)][:3]
+    if not alike:
+        where = path.parent.resolve()
+        return InputError("no such file", where=path, hint=f"nothing in {where} has a name like it")
+    return InputError("no such file", where=path, hint=f"perhaps {' or '.join(alike)} is meant")
 
 
 def open_binary(path: str | PathLike[str]) -> BinaryIO:
@@ -40,7 +60,7 @@ def open_binary(path: str | PathLike[str]) -> BinaryIO:
     try:
         stream = path.open("rb")
     except FileNotFoundError:
-        raise InputError("no such file", where=path, got="nothing", wanted="a file") from None
+        raise missing_file(path) from None
     except IsADirectoryError:
         raise InputError("a directory where a text file was expected", where=path) from None
     except OSError as error:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from align.errors import InputError, UsageError
 from align.memory import require_bytes
 from align.place import new_file
+from align.textfiles import missing_file
 from align.vector_intake import Intake
 
 _BLOCK = 1 << 15  # rows that are checked at once
@@ -362,8 +363,9 @@ def existing_file(path: str | os.PathLike[str]) -> Path:
     """
     path = Path(path)
     if not path.is_file():
-        kind = "a directory" if path.is_dir() else "nothing"
-        raise InputError("no such file", where=path, got=kind, wanted="a file")
+        if path.is_dir():
+            raise InputError("a directory where a file was expected", where=path)
+        raise missing_file(path)
     if not os.access(path, os.R_OK):
         raise InputError("the file cannot be read", where=path, hint="Check its permissions")
     if path.stat().st_size == 0:

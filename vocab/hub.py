@@ -202,7 +202,11 @@ def _local(name_or_path: str | PathLike[str], *, revision: str | None) -> Resolv
         or name.count("/") > 1
     )
     if looks_like_path or isinstance(name_or_path, Path):
-        raise InputError("no such file or directory", where=name)
+        raise InputError(
+            "no such file or directory",
+            where=name,
+            hint="give a directory with config.json, a name on the hub (org/name), or an alias such as roberta",
+        )
     return None
 
 

@@ -76,6 +76,24 @@ def test_directory_and_missing_file(tmp_path: Path) -> None:
         read_lines(tmp_path / "none")
 
 
+def test_missing_file_names_what_may_be_meant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.en", "train.sw", "dev.en", "notes"):
+        Path(name).write_text("x")
+    (tmp_path / "trian").mkdir()
+    said = {
+        "trian.en": "perhaps train.en",
+        "x.sw": "Perhaps train.sw is meant.",
+        "nope": f"Nothing in {tmp_path} has a name like it.",
+        "gone/dev.en": "There is no directory gone either.",
+    }
+    for name, hint in said.items():
+        with pytest.raises(InputError, match=f"^{name}: no such file") as raised:
+            read_lines(name)
+        assert hint.casefold() in raised.value.message.casefold()
+        assert "got nothing" not in raised.value.message
+
+
 def test_endless_line(tmp_path: Path) -> None:
     path = tmp_path / "text.gz"
     path.write_bytes(gzip.compress(b"ok\n" + bytes(70_000_000), compresslevel=1))
