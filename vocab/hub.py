@@ -205,7 +205,7 @@ def _local(name_or_path: str | PathLike[str], *, revision: str | None) -> Resolv
         raise InputError(
             "no such file or directory",
             where=name,
-            hint="give a directory with config.json, a name on the hub (org/name), or an alias such as roberta",
+            hint="give a directory with config.json, org/name of the hub, or a short name such as roberta",
         )
     return None
 

@@ -84,7 +84,7 @@ def test_missing_file_names_what_may_be_meant(tmp_path: Path, monkeypatch: pytes
     said = {
         "trian.en": "perhaps train.en",
         "x.sw": "Perhaps train.sw is meant.",
-        "nope": f"Nothing in {tmp_path} has a name like it.",
+        "qqq": f"Nothing in {tmp_path} has a name like it.",
         "gone/dev.en": "There is no directory gone either.",
     }
     for name, hint in said.items():
