@@ -9,6 +9,7 @@ import typer
 from rich.markup import escape
 
 from align.errors import InputError, UsageError
+from cli.columns import columns
 from cli.flags import Debug, Json
 from cli.screen import Screen, print_json
 
@@ -27,10 +28,7 @@ def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
             print_json({"cache": str(default_cache()), "files": [_fields(entry) for entry in entries]})
             return
         rows = [("name", "kind", "MB", "fetched", "verified"), *map(_shown, entries)]
-        widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-        for row in rows:
-            name, kind, size, *when = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-            print("  ".join((name, kind, size.strip().rjust(widths[2]), *when)).rstrip())
+        print("\n".join(columns(rows, numbers=(2,))))
         n_all = sum(entry.size_bytes for entry in entries)
         place = escape(str(default_cache()))
         the_screen().console.print(f"{len(entries)} files, {n_all / 1e6:,.1f} MB in {place}", soft_wrap=True)

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from align.errors import UsageError
-from cli.resources import Yes, ask_first
+from cli.flags import Debug, Json, Overwrite, Quiet, Verbose, Yes
+from cli.resources import ask_first
 from cli.screen import Screen, print_json
 from vocab.options import TransferOptions
 
@@ -54,12 +55,12 @@ def compare_methods(the_screen: Callable[[], Screen]) -> Callable[..., None]:
             typer.Option(help="Share of the source's tokens that are deleted and made again; 0 for none."),
         ] = 0.1,
         out: Annotated[Path | None, typer.Option(help="Also write the table here, as .tsv or .md.")] = None,
-        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the file.")] = False,
-        json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+        overwrite: Overwrite = False,
+        json_: Json = False,
         yes: Yes = False,
-        verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more.")] = 0,
-        quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
-        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        verbose: Verbose = 0,
+        quiet: Quiet = False,
+        debug: Debug = False,
     ) -> None:
         """Compare initialisation methods on one setting, before any training.
 

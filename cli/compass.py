@@ -14,14 +14,12 @@ from typer.core import TyperCommand, TyperGroup
 from align.compass_options import IdentityOptions, ShiftOptions, TrainOptions, VectorOptions
 from align.errors import UsageError
 from cli.compass_views import (
-    Json,
-    Overwrite,
     compare_slices,
     find_correspondents,
     read_text,
     trace_word,
 )
-from cli.flags import Debug, Quiet, with_flags
+from cli.flags import Debug, Json, Overwrite, Quiet, with_flags
 from cli.screen import Screen, print_json
 
 if TYPE_CHECKING:

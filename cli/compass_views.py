@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from align.compass_options import ShiftOptions, SliceOptions
-from cli.flags import Debug, Quiet
+from cli.columns import columns
+from cli.flags import Debug, Json, Overwrite, Quiet
 from cli.screen import Screen, print_json
 
 if TYPE_CHECKING:
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from align.compass.change import Shift
     from align.compass.correspond import Neighbor
 
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 _Folder = Annotated[Path, typer.Argument(help="Folder that compass wrote.")]
 _From = Annotated[str | None, typer.Option("--from", help="Slice; by default the first.")]
 _To = Annotated[str | None, typer.Option("--to", help="Slice; by default the last.")]
@@ -178,7 +177,7 @@ def trace_word(the_screen: Callable[[], Screen]) -> Callable[..., None]:
             )
             for m in moments
         ]
-        print("\n".join(_columns(rows)))
+        print("\n".join(columns(rows)))
 
     return trace
 
@@ -208,13 +207,8 @@ def find_correspondents(the_screen: Callable[[], Screen]) -> Callable[..., None]
         if json_:
             print_json({"word": word, "from": first, "to": last, "words": _listed(found)})
             return
-        print(
-            "\n".join(
-                _columns(
-                    [("word", "score", "count")] + [(n.word, f"{n.score:.3f}", f"{n.count:,}") for n in found]
-                )
-            )
-        )
+        rows = [("word", "score", "count"), *((n.word, f"{n.score:.3f}", f"{n.count:,}") for n in found)]
+        print("\n".join(columns(rows)))
 
     return correspond
 
@@ -270,12 +264,7 @@ def _table(moved: list[dict[str, Any]], first: str, last: str) -> list[str]:
         rows.append(
             (told["word"], f"{told['change']:.3f}", f"{told['residual']:+.3f}", *cells, *counts, *near)
         )
-    return _columns(rows)
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return columns(rows)
 
 
 def _listed(found: Iterable[Neighbor]) -> list[dict[str, Any]]:

@@ -15,18 +15,28 @@ from vocab.options import Lines
 # What a command line can carry of a library type: a file where the library also takes lines.
 _ON_SCREEN: dict[Any, Any] = {Lines: Path}
 
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done; fetch and write nothing.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Fetch more than --max-mb without a question.")]
+Verbose = Annotated[
+    int, typer.Option("-v", "--verbose", count=True, help="Say more; repeatable.", show_default=False)
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 
 def with_flags(
-    options_class: type, command: Callable[..., Any], *, without: Collection[str] = ()
+    options_class: type,
+    command: Callable[..., Any],
+    *,
+    only: Collection[str] | None = None,
+    without: Collection[str] = (),
 ) -> Callable[..., Any]:
     """Give `command` one flag for every field of `options_class`, before its own parameters.
 
-    Fields in `without` have no flag and keep their default. The command is called with its own parameters
-    and ``options``, an instance built from the flags.
+    Fields in `without`, or not in `only`, have no flag and keep their default. The command is called with its
+    own parameters and ``options``, an instance built from the flags.
     """
     own = [
         parameter
@@ -35,7 +45,11 @@ def with_flags(
     ]
     hints = get_type_hints(options_class)
     flags = []
-    flagged = [item for item in fields(options_class) if item.name not in without]
+    flagged = [
+        item
+        for item in fields(options_class)
+        if item.name not in without and (only is None or item.name in only)
+    ]
     for item in flagged:
         # named only where typer would add a --no-... of its own
         names = [f"--{item.name.replace('_', '-')}"] if hints[item.name] is bool else []

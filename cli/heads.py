@@ -9,11 +9,11 @@ from typing import Annotated
 import typer
 
 from align.errors import UsageError
-from cli.flags import Debug, Json
+from cli.columns import columns
+from cli.flags import Debug, Json, Overwrite, Quiet
 from cli.screen import Screen, print_json
 
 _Dir = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 _Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
 
 
@@ -36,9 +36,10 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         default_name: Annotated[
             str | None, typer.Option(help="What the vocabulary of DIR itself is called from now on.")
         ] = None,
-        overwrite: _Overwrite = False,
+        overwrite: Overwrite = False,
         trust_remote_code: _Trust = False,
         json_: Json = False,
+        quiet: Quiet = False,
         debug: Debug = False,
     ) -> None:
         """Add the vocabulary of a model to another model with the same body.
@@ -52,6 +53,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         vocab-transfer heads add roberta --from roberta-sw --name sw --out roberta-both
         """
         screen = the_screen()
+        screen.level = -1 if quiet else 0
         from vocab.heads.adding import add_head
 
         screen.stage("comparing the bodies")
@@ -106,10 +108,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
             table.append(
                 (head.name, f"{head.n_tokens:,}", f"{head.n_rows:,}", f"{head.n_bytes / 1e6:,.1f}", origin)
             )
-        widths = [max(len(row[i]) for row in table) for i in range(len(table[0]))]
-        for name, *numbers, origin in table:
-            cells = (cell.rjust(width) for cell, width in zip(numbers, widths[1:-1], strict=True))
-            print("  ".join((name.ljust(widths[0]), *cells, origin)))
+        print("\n".join(columns(table, numbers=(1, 2, 3))))
 
     @app.command()
     def use(
@@ -118,9 +117,10 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         out: Annotated[
             Path | None, typer.Option(help="Directory of the finished model; by default DIR-NAME.")
         ] = None,
-        overwrite: _Overwrite = False,
+        overwrite: Overwrite = False,
         trust_remote_code: _Trust = False,
         json_: Json = False,
+        quiet: Quiet = False,
         debug: Debug = False,
     ) -> None:
         """Write one vocabulary with the body as an ordinary model directory.
@@ -130,6 +130,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         vocab-transfer heads use roberta-both sw --out roberta-sw
         """
         screen = the_screen()
+        screen.level = -1 if quiet else 0
         from vocab.heads.using import use_head
 
         place = out or Path(f"{folder.resolve().name}-{name}")

@@ -18,9 +18,9 @@ from cli.cache import cache_commands
 from cli.compare import WITHOUT, compare_methods
 from cli.compass import compass_commands
 from cli.exit_codes import INTERRUPTED, exit_code, one_line
-from cli.flags import with_flags
+from cli.flags import Debug, DryRun, Json, Overwrite, Quiet, Verbose, Yes, with_flags
 from cli.heads import heads_commands
-from cli.resources import Yes, ask_first, fetch_resources, list_resources, selection_json, show
+from cli.resources import FETCH, LIST, ask_first, fetch_resources, list_resources, selection_json, show
 from cli.screen import Screen, print_json
 from cli.spaces import align_spaces, induce_lexicon
 from cli.words import align_words
@@ -53,15 +53,13 @@ def transfer(
     out: Annotated[
         Path | None, typer.Option(help="Directory of the finished model; by default SRC-TGT.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the output directory.")] = False,
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Say what would be done, with an estimate; write nothing.")
-    ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
+    overwrite: Overwrite = False,
+    dry_run: DryRun = False,
+    json_: Json = False,
     yes: Yes = False,
-    verbose: Annotated[int, typer.Option("-v", "--verbose", count=True, help="Say more; repeatable.")] = 0,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
-    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+    verbose: Verbose = 0,
+    quiet: Quiet = False,
+    debug: Debug = False,
     version: Annotated[
         bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
     ] = False,
@@ -138,8 +136,8 @@ def _made_of(options: TransferOptions) -> str:
 
 app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
 app.command()(with_flags(TransferOptions, compare_methods(lambda: _screen), without=WITHOUT))
-app.command()(list_resources(lambda: _screen))
-app.command()(fetch_resources(lambda: _screen))
+app.command()(with_flags(TransferOptions, list_resources(lambda: _screen), only=LIST))
+app.command()(with_flags(TransferOptions, fetch_resources(lambda: _screen), only=FETCH))
 app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
 app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
 app.command()(with_flags(WordsOptions, align_words(lambda: _screen)))
@@ -156,8 +154,8 @@ def explain(
     head: Annotated[
         bool, typer.Option("--head", help="The row of the output head, if it has its own.")
     ] = False,
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
-    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+    json_: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Say which old rows a new row is made of: habari = 0.71 news + 0.18 information."""
     from vocab.plan import TransferPlan
@@ -180,8 +178,8 @@ def explain(
 
 @app.command()
 def methods(
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
-    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+    json_: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Name the methods of every command that has --method."""
     from align.induction.inducers import PRESETS
@@ -203,8 +201,8 @@ def methods(
 
 @app.command()
 def env(
-    json_: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
-    debug: Annotated[bool, typer.Option(_DEBUG, help="Show the traceback of an error.")] = False,
+    json_: Json = False,
+    debug: Debug = False,
 ) -> None:
     """Print versions, processors, memory and hub settings, for a bug report."""
     from cli.environment import environment

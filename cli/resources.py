@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from align.errors import UnavailableError
-from cli.flags import Debug, Json, Quiet
+from cli.columns import columns
+from cli.flags import Debug, DryRun, Json, Quiet, Yes
 from cli.screen import Screen, print_json
 from vocab.options import TransferOptions
 
@@ -17,20 +19,17 @@ if TYPE_CHECKING:
     from vocab.resources.description import Resource
     from vocab.resources.selection import Selection
 
-_DEFAULT = TransferOptions()
-
-Offline = Annotated[bool, typer.Option("--offline", help="Use what is in the cache; ask no server.")]
-SrcLang = Annotated[str, typer.Option(help="The other language.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Fetch more than --max-mb without a question.")]
+# the options of a transfer that the two commands have, too
+LIST = ("src_lang", "offline")
+FETCH = (*LIST, "fetch_pairs", "prefer", "exclude", "max_mb", "cache_dir")
 
 
 def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     """The command ``resources``."""
 
     def resources(
+        options: TransferOptions,
         language: Annotated[str, typer.Argument(help="Target language: code or name.")],
-        src_lang: SrcLang = "en",
-        offline: Offline = False,
         json_: Json = False,
         debug: Debug = False,
     ) -> None:
@@ -47,11 +46,11 @@ def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         from vocab.resources import find
         from vocab.resources.choice import in_order
 
-        src, tgt = find_language(src_lang), find_language(language)
+        src, tgt = find_language(options.src_lang), find_language(language)
         screen = the_screen()
         if tgt.note:
             screen.decisions().add("language", f"{tgt.name} ({tgt.code})", tgt.note)
-        found = find(src, tgt, offline=offline or None)
+        found = find(src, tgt, offline=options.offline or None)
         corpora = in_order([r for r in found if r.source == "opus" and r.kind == "parallel"])
         ordered = [*corpora, *(r for r in found if r not in corpora)]
         if not ordered:
@@ -68,20 +67,17 @@ def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     """The command ``fetch``."""
 
     def fetch(
+        options: TransferOptions,
         language: Annotated[str, typer.Argument(help="Target language: code or name.")],
-        what: Annotated[list[str], typer.Argument(help="As --fetch: opus:auto, opus:NAME, vectors:cc...")],
-        to: Annotated[Path, typer.Option(help="Directory to fill, for --resources.")],
-        src_lang: SrcLang = "en",
-        fetch_pairs: Annotated[
-            int, typer.Option(help="Sentence pairs that opus:auto wants.")
-        ] = _DEFAULT.fetch_pairs,
-        prefer: Annotated[list[str], typer.Option(help="Corpora that opus:auto takes first.")] = [],  # noqa: B006
-        exclude: Annotated[list[str], typer.Option(help="Corpora that it does not take.")] = [],  # noqa: B006
-        max_mb: Annotated[
-            int, typer.Option(help="Megabytes that are fetched without a question.")
-        ] = _DEFAULT.max_mb,
+        what: Annotated[
+            list[str],
+            typer.Argument(
+                help="As for --fetch: opus:auto, opus:NAME, text:NAME, vectors:cc.vec, hf:ORG/NAME/PATH..."
+            ),
+        ],
+        to: Annotated[Path, typer.Option(help="Directory to fill, for --resources of a transfer.")],
         yes: Yes = False,
-        dry_run: Annotated[bool, typer.Option("--dry-run", help="Fetch nothing.")] = False,
+        dry_run: DryRun = False,
         json_: Json = False,
         quiet: Quiet = False,
         debug: Debug = False,
@@ -101,17 +97,16 @@ def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         screen = the_screen()
         screen.level = -1 if quiet else 0
-        src, tgt = find_language(src_lang), find_language(language)
-        options = TransferOptions(
-            tgt=language,
-            src_lang=src_lang,
-            fetch=tuple(what),
-            fetch_pairs=fetch_pairs,
-            prefer=tuple(prefer),
-            exclude=tuple(exclude),
-            max_mb=max_mb,
-        )
-        selection = select(what, src, tgt, terms_of(options))
+        src, tgt = find_language(options.src_lang), find_language(language)
+        options = replace(options, tgt=language, fetch=tuple(what))
+        terms = terms_of(options)
+        try:
+            selection = select(what, src, tgt, terms)
+        except UnavailableError as error:
+            if not terms.offline or error.hint is not None:
+                raise
+            hint = "Where there is a network run the same command, and copy the directory that it fills"
+            raise UnavailableError(error.what, got=error.got, where=error.where, hint=hint) from error
         if dry_run:
             show(screen, selection)
             if json_:
@@ -138,7 +133,7 @@ def ask_first(screen: Screen, selection: Selection, *, yes: bool, model: Resourc
     from vocab.materials.survey import within_limit
 
     show(screen, selection, model=model)
-    if yes or selection.fetch_mb <= selection.terms.max_mb:
+    if yes or selection.terms.offline or selection.fetch_mb <= selection.terms.max_mb:
         return
     if not (sys.stdin.isatty() and screen.console.is_terminal):
         within_limit(selection)
@@ -190,16 +185,9 @@ def as_json(resource: Resource, cache: Path) -> dict[str, Any]:
     return told | {"languages": resource.languages, "cached": resource.path(cache).is_file()}
 
 
-def table(rows: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """Lines of a table with a header; no cell is folded."""
-    rows = [_HEADER, *rows]
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_HEADER))]
-    for row in rows:
-        cells = [
-            cell.rjust(width) if i in _NUMBERS else cell.ljust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ]
-        yield "  ".join(cells).rstrip()
+def table(rows: Sequence[tuple[str, ...]]) -> list[str]:
+    """Lines of a table of resources, with a header."""
+    return columns([_HEADER, *rows], numbers=_NUMBERS)
 
 
 _HEADER = ("name", "kind", "languages", "pairs", "MB", "licence", "from")

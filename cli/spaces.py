@@ -11,14 +11,11 @@ import typer
 
 from align.options import InduceOptions, MapOptions
 from align.threads import set_threads
-from cli.flags import Debug, Quiet
+from cli.flags import Debug, Json, Overwrite, Quiet
 from cli.screen import Screen, print_json
 
 if TYPE_CHECKING:
     from align.vectors import Vectors
-
-_Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace the output.")]
-_Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 
 
 def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
@@ -27,8 +24,8 @@ def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     def align(
         options: MapOptions,
         out: Annotated[Path, typer.Option(help="Directory of the map and the mapped vectors.")],
-        overwrite: _Overwrite = False,
-        json_: _Json = False,
+        overwrite: Overwrite = False,
+        json_: Json = False,
         quiet: Quiet = False,
         debug: Debug = False,
     ) -> None:
@@ -94,8 +91,8 @@ def induce_lexicon(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         out: Annotated[
             Path | None, typer.Option(help="Lexicon to write, source<TAB>target<TAB>score.")
         ] = None,
-        overwrite: _Overwrite = False,
-        json_: _Json = False,
+        overwrite: Overwrite = False,
+        json_: Json = False,
         quiet: Quiet = False,
         debug: Debug = False,
     ) -> None:

@@ -12,6 +12,7 @@ import typer
 from align.errors import UsageError
 from align.options import WordsOptions
 from align.threads import set_threads
+from cli.flags import Debug, Json, Overwrite, Quiet
 from cli.screen import Screen, print_json
 
 
@@ -21,10 +22,10 @@ def align_words(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     def words(
         options: WordsOptions,
         out: Annotated[Path, typer.Option(help="File of links, i-j from 0, a line a pair; - is stdout.")],
-        overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the outputs.")] = False,
-        json_: Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")] = False,
-        quiet: Annotated[bool, typer.Option("-q", "--quiet", help="Say nothing but errors.")] = False,
-        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+        overwrite: Overwrite = False,
+        json_: Json = False,
+        quiet: Quiet = False,
+        debug: Debug = False,
     ) -> None:
         """Align parallel text word by word.
 

@@ -301,6 +301,30 @@ def test_a_kit_for_a_machine_without_a_network(
     assert "resources of other languages" in cli("--src", "x/y", "--tgt", "fr", "--resources", "kit").err
 
 
+def test_a_kit_of_what_is_in_the_cache(cli: Command, corpora: FakeOpus) -> None:
+    nothing = cli("fetch", "sw", "opus:Tatoeba", "--to", "kit", "--offline")
+    assert nothing.code == 5
+    assert "OPUS's corpora of en-sw is not in the cache, and offline mode is on" in nothing.err
+    assert "Where there is a network run the same command, and copy the directory" in nothing.err
+    assert corpora.hub.requests == []
+    assert cli("resources", "sw").code == 0  # by which the list is kept
+    n_asked = len(corpora.hub.requests)
+    for name in ("Tatoeba", "CCMatrix"):  # of the other more would be fetched than without a question
+        missing = cli("fetch", "sw", f"opus:{name}", "--to", "kit", "--offline")
+        assert missing.code == 5
+        line = missing.err.splitlines()[-1]
+        assert f"{name} v1 is not at " in line
+        assert "and offline mode is on. Where there is a network, fetch http" in line
+    assert not Path("kit").exists()
+    assert len(corpora.hub.requests) == n_asked
+    assert cli("fetch", "sw", "opus:Tatoeba", "--to", "online").code == 0
+    n_asked = len(corpora.hub.requests)
+    made = cli("fetch", "sw", "opus:Tatoeba", "--to", "kit", "--offline", "--json")
+    assert made.code == 0, made.err
+    assert len(json.loads(made.out)["files"]) == 1
+    assert len(corpora.hub.requests) == n_asked
+
+
 def test_a_directory_that_a_person_filled(
     cli: Command, hub: FakeHub, material: Material, tmp_path: Path
 ) -> None:

@@ -39,7 +39,13 @@ def write_kit(
     terms = selection.terms
     for entry in selection.taken:
         progress.tell(f"fetch {entry.resource.label}")
-        path = fetch(entry.resource, terms.cache, hub_cache=terms.hub_cache, progress=progress.tell_bytes)
+        path = fetch(
+            entry.resource,
+            terms.cache,
+            hub_cache=terms.hub_cache,
+            progress=progress.tell_bytes,
+            offline=terms.offline,
+        )
         record = read_record(path)
         sha256 = sha256_of(path) if record is None else record.sha256
         resource = replace(
