@@ -19,7 +19,9 @@ class ReadOptions:
     """How text becomes words."""
 
     tokenize: Tokenize = option(
-        "words", "Words: runs of letters and digits, or what white space divides.", group="Text"
+        "words",
+        "Words: runs of letters and digits, without punctuation; or what white space divides.",
+        group="Text",
     )
     keep_case: bool = option(False, "Do not lower-case.", group="Text")
     min_count: int = option(5, "Words of fewer occurrences in all slices are left out.", group="Text")

@@ -159,7 +159,9 @@ class WordsOptions:
     )
 
     tokenize: Tokenize = option(
-        "words", "Words: runs of letters and digits, or what white space divides.", group="Text"
+        "words",
+        "Words: runs of letters and digits, and other marks one by one; or what white space divides.",
+        group="Text",
     )
     keep_case: bool = option(False, "Do not lower-case.", group="Text")
     min_count: int = option(1, "Rarer words become one, <unk>.", group="Text")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from array import array
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -70,7 +70,8 @@ def number_slices(
     texts : mapping from the name of a slice to a file or its lines, or pairs (name, line) in any order
         A line is a sentence or a paragraph. Files are UTF-8, plain, gzip or Zstandard.
     tokenize : {"words", "whitespace"}
-        See :func:`align.wordalign.reading.splitter`.
+        ``words``: runs of letters, marks and digits; punctuation is passed over. ``whitespace``: whatever
+        stands between white space.
     lower : bool
         Lower-case all text.
     min_count : int
@@ -102,7 +103,7 @@ def number_slices(
         raise UsageError(
             "option out of range", got=(min_count, max_words), wanted="min_count, max_words >= 1"
         )
-    words_of = splitter(tokenize)
+    words_of = _words_of(tokenize)
     numbers = _Numbers()
     streams: dict[str, _Stream] = {}
     with ExitStack() as files:
@@ -156,6 +157,14 @@ def number_slices(
     return SlicedText(
         tuple(listed[k] for k in order.tolist()), tuple(raw), kept, counts[:, order], counts.sum(axis=1)
     )
+
+
+def _words_of(tokenize: str) -> Callable[[str], list[str]]:
+    """The function that divides a line into words, without punctuation marks and symbols among them."""
+    divide = splitter(tokenize)
+    if tokenize != "words":
+        return divide
+    return lambda line: [word for word in divide(line) if len(word) > 1 or word.isalnum()]
 
 
 def read_slices(

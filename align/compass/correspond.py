@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,6 +17,8 @@ from align.vectors import WordVectors
 
 if TYPE_CHECKING:
     from align.compass.result import Compass
+
+_N_NAMED = 3
 
 
 @dataclass(frozen=True)
@@ -74,7 +77,7 @@ def trace(compass: Compass, word: str, *, top: int = 5, min_count: int = 5) -> t
     """
     _check(top, min_count)
     if word not in compass.words or not any(word in space.index for space in compass.slices.values()):
-        raise InputError("no slice has this word", got=repr(word), hint="see its spelling and its case")
+        raise _no_such_word(compass, word)
     column = compass.words.index(word)
     first = previous = None
     moments = []
@@ -153,7 +156,7 @@ def correspond_all(
     src, tgt = compass.slice(from_slice), compass.slice(to_slice)
     missing = [word for word in words if word not in src.index]
     if missing:
-        raise InputError("the slice does not have this word", got=repr(missing[0]), where=from_slice)
+        raise _no_such_word(compass, missing[0], from_slice)
     return nearest(
         tgt,
         src.vectors_of(list(words)),
@@ -202,6 +205,21 @@ def nearest(
         )
         for of_query, scores in zip(found.indices.tolist(), found.scores.tolist(), strict=True)
     ]
+
+
+def _no_such_word(compass: Compass, word: str, name: str | None = None) -> InputError:
+    """The error for a word without a vector: how often the text has it, or which words are like it."""
+    what = "no slice has this word" if name is None else "the slice does not have this word"
+    if word in compass.words:
+        counts = compass.counts[:, compass.words.index(word)]
+        most = [k for k in np.argsort(-counts, kind="stable")[:_N_NAMED].tolist() if counts[k]]
+        times = ", ".join(f"{counts[k]:,} times in {compass.names[k]}" for k in most)
+        return InputError(what, got=repr(word), where=name, hint=f"it occurs {times}")
+    known = compass.words if name is None else compass.slices[name].words
+    alike = [one for one in known if one.casefold() == word.casefold()]
+    alike = alike or difflib.get_close_matches(word, known, n=_N_NAMED)
+    hint = f"perhaps {' or '.join(alike)} is meant" if alike else "it is rare, or not in the text at all"
+    return InputError(what, got=repr(word), where=name, hint=hint)
 
 
 def _check(top: int, min_count: int) -> None:

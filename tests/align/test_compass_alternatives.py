@@ -197,6 +197,28 @@ def test_trace_over_a_slice_without_the_word() -> None:
     assert "b: 0 occurrences, no vector." in drawn
 
 
+def test_a_word_that_is_not_there_is_told_from_one_that_is_elsewhere() -> None:
+    rows = np.eye(3, dtype=np.float32)
+    counts = np.array([[90, 9, 0], [0, 9, 7]])
+    words = ("wander", "Xerxes", "yonder")
+    slices = {
+        "a": WordVectors(words[:2], rows[:2], counts[0, :2]),
+        "b": WordVectors(words[1:], rows[1:], counts[1, 1:]),
+    }
+    made = Compass(words, counts, slices)
+    said = {
+        ("yonder", "a"): r"\(got 'yonder'\)\. It occurs 7 times in b\.",
+        ("wonder", "a"): r"Perhaps wander is meant\.",
+        ("xerxes", "a"): r"Perhaps Xerxes is meant\.",
+        ("qqq", "b"): r"It is rare, or not in the text at all\.",
+    }
+    for (word, name), message in said.items():
+        with pytest.raises(InputError, match=f"^{name}: the slice does not have this word.*{message}$"):
+            made.correspond(word, name, "b")
+    with pytest.raises(InputError, match="Perhaps yonder or wander is meant"):
+        made.trace("wonder")
+
+
 def test_the_drawing_is_a_document_whose_texts_stand_apart() -> None:
     long = [Neighbor(word, 0.5, 9) for word in ("antidisestablishmentarianism", "漢字" * 6, "<&>")]
     moments = [

@@ -62,12 +62,21 @@ def test_files_are_slices_by_their_names(tmp_path: Path) -> None:
     paths = [tmp_path / "1850s.txt", tmp_path / "1950s.txt.gz"]
     text = read_slices(*paths, min_count=1)
     assert text.names == ("1850s", "1950s")
-    assert sentences(text, 0) == [["old", "words", ",", "old", "."], ["words"]]
+    assert sentences(text, 0) == [["old", "words", "old"], ["words"]]
     assert sentences(text, 1) == [["new", "words"]]
     cased = read_slices(*paths, names=["then", "now"], min_count=1, lower=False, tokenize="whitespace")
     assert cased.names == ("then", "now")
     assert sentences(cased, 0)[0] == ["Old", "words,", "old."]
     assert read_slices(*paths, min_count=1, max_words=1).words == ("words",)
+
+
+def test_punctuation_is_no_word() -> None:
+    lines = ["Don't; 3.5 (a_b) é … — 字。", "; ."]
+    text = number_slices({"a": lines, "b": ["a; b"]}, min_count=1)
+    assert sentences(text, 0) == [["don", "t", "3", "5", "a", "b", "é", "字"]]
+    assert text.n_read.tolist() == [8, 2]
+    as_it_is = number_slices({"a": lines, "b": ["a; b"]}, min_count=1, tokenize="whitespace")
+    assert sentences(as_it_is, 0)[1] == [";", "."]
 
 
 def test_years_of_a_table_are_put_in_bins(tmp_path: Path) -> None:
