@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, OutputError, UnavailableError, UsageError
+from align.short_repr import short_repr
 from align.textfiles import read_lines
 from align.vectors import Vectors
 
@@ -30,6 +31,8 @@ class Lexicon:
     """
 
     pairs: tuple[tuple[str, str], ...]
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "pairs", tuple((src, tgt) for src, tgt in self.pairs))

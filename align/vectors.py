@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from align.errors import InputError, UsageError
 from align.memory import require_bytes
 from align.place import new_file
+from align.short_repr import short_repr
 from align.textfiles import missing_file
 from align.vector_intake import Intake
 
@@ -72,6 +73,8 @@ class WordVectors:
     matrix: NDArray[np.float32]
     counts: NDArray[np.int64] | None = None
     subword: Vectors | None = None
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "words", tuple(self.words))

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from align.errors import UsageError
+from align.short_repr import short_repr
 from vocab.resources.requests import parse
 
 Mode = Literal["replace", "extend", "trim", "swap"]
@@ -144,6 +145,8 @@ class TransferOptions:
         None, "Pad the vocabulary's rows to a multiple of this.", group="Output"
     )
     threads: int | None = _option(None, "Threads; by default all cores.", group="Output")
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if self.vocab_size is not None and self.vocab_size < 1:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from align.compass.measures import similarity
 from align.errors import InputError, UsageError
+from align.short_repr import short_repr
 
 if TYPE_CHECKING:
     from align.compass.result import Compass
@@ -71,6 +72,8 @@ class Shift:
     p_pooled: NDArray[np.float64] | None = None
     q_value: NDArray[np.float64] | None = None
     n_resamples: int = 0
+
+    __repr__ = short_repr
 
     def order(self, control: str = "residual") -> NDArray[np.int64]:
         """Rows from the word that moved most to the one that moved least.

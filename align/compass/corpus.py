@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from align.compass.kernels import SENTENCE_END
 from align.errors import InputError, UsageError
+from align.short_repr import short_repr
 from align.textfiles import iter_lines
 from align.wordalign.reading import splitter
 
@@ -47,6 +48,8 @@ class SlicedText:
     streams: tuple[NDArray[np.int32], ...]
     counts: NDArray[np.int64]
     n_read: NDArray[np.int64]
+
+    __repr__ = short_repr
 
     @property
     def n_tokens(self) -> int:

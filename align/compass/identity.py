@@ -14,6 +14,7 @@ from align.compass.result import Compass
 from align.compass.training import train
 from align.errors import InputError
 from align.neighbors import top_k
+from align.short_repr import short_repr
 
 _HALVES = ("first half", "second half")
 
@@ -38,6 +39,8 @@ class IdentityTest:
     found: NDArray[np.bool_]
     cosines: NDArray[np.float64]
     compass: Compass
+
+    __repr__ = short_repr
 
     def accuracy(self, n_words: int | None = None) -> float:
         """Share of the first `n_words` words that are nearest to themselves."""

@@ -16,6 +16,7 @@ from align.compass.correspond import Moment, Neighbor, correspond, trace
 from align.compass.options import CompassOptions
 from align.errors import InputError, UsageError
 from align.place import check_output, put_in_place, temporary_sibling
+from align.short_repr import short_repr
 from align.vectors import WordVectors
 
 _FORMAT = 1
@@ -57,6 +58,8 @@ class Compass:
     history: dict[str, tuple[float, ...]] = field(default_factory=dict)
     learned: float | None = None
     converged: bool = True
+
+    __repr__ = short_repr
 
     @property
     def names(self) -> tuple[str, ...]:

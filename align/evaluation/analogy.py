@@ -16,6 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
 from align.normalize import unit
+from align.short_repr import short_repr
 from align.textfiles import read_lines
 from align.vectors import Vectors
 
@@ -61,6 +62,8 @@ class AnalogyResult:
     method: str
     exclude_inputs: bool
     n_candidates: int
+
+    __repr__ = short_repr
 
     @property
     def accuracy(self) -> float:

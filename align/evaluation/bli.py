@@ -13,6 +13,7 @@ from align.errors import InputError, UsageError
 from align.induction.translations import Translations
 from align.lexicon import Lexicon
 from align.neighbors.criteria import Method
+from align.short_repr import short_repr
 from align.vectors import Vectors
 
 Unit = Literal["word", "pair"]
@@ -91,6 +92,8 @@ class BliResult:
     method: str
     retrieval: str
     n_candidates: int
+
+    __repr__ = short_repr
 
     @property
     def scored(self) -> NDArray[np.bool_]:

@@ -14,6 +14,7 @@ from scipy.stats import rankdata
 from align.errors import InputError, UsageError
 from align.mapping.bilingual import BilingualMap
 from align.normalize import unit
+from align.short_repr import short_repr
 from align.textfiles import read_lines
 from align.vectors import Vectors
 
@@ -41,6 +42,8 @@ class SimilarityResult:
     coverage: float
     n_pairs: int
     cosines: NDArray[np.float64]
+
+    __repr__ = short_repr
 
     @property
     def harmonic_mean(self) -> float:

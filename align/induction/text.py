@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from align.errors import InputError, OutputError, UsageError
 from align.induction.translations import Translations
 from align.lexicon import Lexicon
+from align.short_repr import short_repr
 from align.wordalign import AlignOptions, Bitext, align
 
 _HEADER = "source\ttarget\tcount\tp(target|source)\tp(source|target)\tsignificance\n"
@@ -46,6 +47,8 @@ class TextLexicon:
     src_to_tgt: NDArray[np.float64]
     tgt_to_src: NDArray[np.float64]
     significance: NDArray[np.float64]
+
+    __repr__ = short_repr
 
     @property
     def method(self) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, OutputError
 from align.lexicon import Lexicon
+from align.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +59,8 @@ class Translations:
     n_candidates: int
     n_other_script: int = 0
     whole_vocabulary: bool = False
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "src_words", tuple(self.src_words))

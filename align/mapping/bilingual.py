@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError
 from align.normalize import Normalizer
 from align.place import check_output, put_in_place, temporary_sibling
+from align.short_repr import short_repr
 
 _FORMAT = 1
 _ARRAYS, FACTS = "map.safetensors", "map.json"
@@ -55,6 +56,8 @@ class BilingualMap:
     n_iter: int = 1
     history: tuple[float, ...] = ()
     options: Mapping[str, object] = field(default_factory=dict)
+
+    __repr__ = short_repr
 
     @property
     def dim(self) -> int:

@@ -10,6 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
 from align.mapping.bilingual import BilingualMap
+from align.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,6 +40,8 @@ class LinearMap:
     converged: bool = True
     n_iter: int = 1
     history: tuple[float, ...] = ()
+
+    __repr__ = short_repr
 
     def __call__(self, rows: NDArray[np.floating]) -> NDArray[np.floating]:
         """Map rows of the source space, shape (n, src_dim), keeping their dtype.

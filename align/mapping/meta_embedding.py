@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError
 from align.mapping.multilingual import MultilingualMap, check_rows, generalized_procrustes
+from align.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +28,8 @@ class MetaEmbedding:
     matrix: NDArray[np.float32]
     n_sources: NDArray[np.int64]
     map: MultilingualMap
+
+    __repr__ = short_repr
 
     def __call__(
         self, spaces: Sequence[NDArray[np.floating]], rows: NDArray[np.integer]

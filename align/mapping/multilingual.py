@@ -12,6 +12,7 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.mapping.bilingual import BilingualMap
 from align.mapping.moments import PairedWords
+from align.short_repr import short_repr
 
 Lexicons = Mapping[tuple[int, int], NDArray[np.integer]]
 
@@ -43,6 +44,8 @@ class MultilingualMap:
     converged: bool
     n_iter: int
     history: tuple[float, ...]
+
+    __repr__ = short_repr
 
     @property
     def dim(self) -> int:

@@ -9,6 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from align.short_repr import short_repr
 from align.wordalign.bitext import Bitext
 from align.wordalign.expectation import MEAN, EStep, Parameters
 from align.wordalign.links import Links
@@ -43,6 +44,8 @@ class Alignment:
     links: Links
     log_likelihood: tuple[float, float]
     aligner: Aligner
+
+    __repr__ = short_repr
 
     @property
     def history(self) -> tuple[tuple[float, float], ...]:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
+from align.short_repr import short_repr
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,6 +43,8 @@ class Bitext:
     tgt_offsets: NDArray[np.int64]
     n_src_types: int
     n_tgt_types: int
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         for side, n_types in (("src", self.n_src_types), ("tgt", self.n_tgt_types)):

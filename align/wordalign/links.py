@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
+from align.short_repr import short_repr
 from align.textfiles import iter_lines
 
 MAX_WORDS = 1 << 20  # what a file may claim of a sentence
@@ -39,6 +40,8 @@ class Links:
     src: NDArray[np.int32]
     tgt: NDArray[np.int32]
     weights: NDArray[np.float32]
+
+    __repr__ = short_repr
 
     @property
     def n_pairs(self) -> int:

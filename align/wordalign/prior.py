@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
 from align.lexicon import Lexicon
+from align.short_repr import short_repr
 from align.textfiles import read_lines
 from align.wordalign.bitext import Bitext
 from align.wordalign.links import Links
@@ -46,6 +47,8 @@ class Prior:
     src_words: tuple[str, ...]
     tgt_words: tuple[str, ...]
     counts: sp.csr_array
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         counts = sp.csr_array(self.counts, dtype=np.float32)

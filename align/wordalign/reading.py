@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
+from align.short_repr import short_repr
 from align.textfiles import DamagedFile, iter_lines, open_binary
 from align.wordalign.bitext import Bitext
 from align.wordalign.catalogues import iter_mo, iter_po
@@ -61,6 +62,8 @@ class NumberedText:
     lines: NDArray[np.int64]
     n_lines: int
     dropped: dict[str, int]
+
+    __repr__ = short_repr
 
     def tokens(self) -> Iterator[str]:
         """For every pair that was read ``source words ||| target words``; an empty line for one left out."""

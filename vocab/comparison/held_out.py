@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from align.errors import InputError, UsageError
+from align.short_repr import short_repr
 from vocab.materials.gathering import Materials
 from vocab.materials.text import ParallelText, read_lines, read_parallel, read_parallel_tsv
 
@@ -33,6 +34,8 @@ class Evaluation:
     tgt: Sequence[str]
     src: Sequence[str] | None = None
     where: str = ""
+
+    __repr__ = short_repr
 
     def __post_init__(self) -> None:
         if not self.where:

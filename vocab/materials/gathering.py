@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, UnavailableError
+from align.short_repr import short_repr
 from vocab.languages import Language
 from vocab.materials.text import ParallelText, parallel_lines, read_lines, read_parallel, read_parallel_tsv
 from vocab.options import Lines, TransferOptions
@@ -65,6 +66,8 @@ class Materials:
     link_words: str = "words"
     files: list[dict[str, Any]] = field(default_factory=list)
     choice: dict[str, Any] | None = None
+
+    __repr__ = short_repr
 
 
 def gather(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from os import PathLike
 
 from align.errors import InputError
+from align.short_repr import short_repr
 from align.textfiles import iter_lines
 
 
@@ -28,6 +29,8 @@ class ParallelText:
     tgt: list[str]
     n_dropped: int = 0
     numbers: list[int] = field(default_factory=list)
+
+    __repr__ = short_repr
 
     def __len__(self) -> int:
         return len(self.src)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from align.errors import InputError, OutputError, UsageError
+from align.short_repr import short_repr
 from vocab.modes.continued_merges import continue_merges
 from vocab.modes.extended_pieces import more_pieces
 from vocab.tokenizer.pipeline import (
@@ -68,6 +69,8 @@ class ExtendedTokenizer:
     changed: float | None
     report: TokenizerReport
     sample: list[str]
+
+    __repr__ = short_repr
 
 
 def extend_tokenizer(

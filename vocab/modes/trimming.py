@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, OutputError, UsageError
 from align.scripts import COMMON, script_of, word_script
+from align.short_repr import short_repr
 from vocab.modes.merge_parts import merge_parts
 from vocab.tokenizer.pipeline import (
     Algorithm,
@@ -81,6 +82,8 @@ class TrimmedTokenizer:
     n_words: int
     n_recut: int
     n_changed: int
+
+    __repr__ = short_repr
 
 
 def trim_tokenizer(

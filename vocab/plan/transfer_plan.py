@@ -196,6 +196,15 @@ class TransferPlan:
             tgt_tokens=tuple(tgt_tokens),
         )
 
+    def __repr__(self) -> str:
+        n_weights = len(self.weights.data)
+        rows = np.bincount(self.origins, minlength=len(Origin))
+        told = ", ".join(f"{rows[one]:,} {one.name.lower()}" for one in Origin if rows[one])
+        return (
+            f"<TransferPlan {self.method!r}: {self.n_tgt:,} x {self.n_src:,}, {n_weights:,} weights; "
+            f"rows: {told}>"
+        )
+
     @property
     def n_src(self) -> int:
         """Number of old tokens."""

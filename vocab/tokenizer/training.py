@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from align.errors import InputError, UsageError
+from align.short_repr import short_repr
 from vocab.tokenizer.bpe_trainer import Merges, learn_merges
 from vocab.tokenizer.pipeline import (
     Algorithm,
@@ -71,6 +72,8 @@ class TrainedTokenizer:
     dropped: tuple[str, ...]
     n_words: int
     n_merged_words: int
+
+    __repr__ = short_repr
 
 
 def train_tokenizer(

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError
+from align.short_repr import short_repr
 from vocab.tokens.roles import NAMED_ROLES, match_special, roles_by_spelling
 
 if TYPE_CHECKING:
@@ -136,6 +137,8 @@ class Vocabulary:
     isolated: NDArray[np.bool_]
     roles: Mapping[str, int]
     tokenizer: Tokenizer
+
+    __repr__ = short_repr
 
     @classmethod
     def of(cls, tokenizer: AnyTokenizer | Vocabulary) -> Vocabulary:

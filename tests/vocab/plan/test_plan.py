@@ -300,3 +300,17 @@ def test_row_id_prefers_the_word_to_its_continuation() -> None:
         method="m",
     )
     assert [plan.row_id(token) for token in ("kazi", "Ġkazi", "ri", "ni")] == [1, 1, 2, 3]
+
+
+def test_a_plan_prints_what_it_is_and_not_its_vocabularies() -> None:
+    rows = np.arange(500)
+    plan = TransferPlan.from_entries(
+        rows,
+        rows,
+        np.ones(500),
+        Origin.COPIED,
+        src_tokens=[f"old{i}" for i in range(1000)],
+        tgt_tokens=[f"new{i}" for i in range(600)],
+        method="copy",
+    )
+    assert repr(plan) == "<TransferPlan 'copy': 600 x 1,000, 500 weights; rows: 100 empty, 500 copied>"
