@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
-import weakref
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,10 +22,11 @@ from vocab.plan import Origin, TransferPlan
 from vocab.plan.rows import OriginShare, RowExplanation
 from vocab.planning import make_plans
 from vocab.progress import Decision, Decisions, Progress
+from vocab.source_model import Source, find_source, source_at_hand
 from vocab.tokens import Vocabulary
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
 
     from vocab.model_files.output import WrittenModel
     from vocab.resources.selection import Selection
@@ -37,17 +34,6 @@ if TYPE_CHECKING:
 
 _N_EXAMPLES = 12
 _REPORT_LINES = 4096  # figures of more lines differ in the third digit and cost seconds
-
-
-@dataclass(frozen=True, eq=False)
-class Source:
-    """A source model on disk and its tokenizer."""
-
-    path: Path
-    name: str
-    revision: str | None
-    tokenizer: PreTrainedTokenizerFast
-    vocabulary: Vocabulary
 
 
 @dataclass(frozen=True, eq=False)
@@ -119,8 +105,15 @@ class TransferResult:
         swapped = self.named if options.mode == "swap" else None
         if swapped is not None and multiple is None:
             multiple = model_rows(swapped, self.plan.n_tgt)
+
+        def confirm(written: Path, n_rows: int) -> None:
+            if swapped is not None:
+                trust = options.trust_remote_code
+                equal = confirm_swap(written, swapped, n_rows=n_rows, trust_remote_code=trust)
+                self.prepared.decisions.add("swapped", equal, "compared after writing")
+
         with self.prepared.progress.stage("write and verify the model"):
-            written = write_model_directory(
+            return write_model_directory(
                 source.path,
                 folder,
                 self.plan,
@@ -137,13 +130,8 @@ class TransferResult:
                 probe_texts=self.prepared.materials.text[:8],
                 device=self.prepared.device,
                 trust_remote_code=options.trust_remote_code,
+                confirm=confirm,
             )
-            if swapped is not None:
-                equal = confirm_swap(
-                    written.path, swapped, n_rows=written.n_rows, trust_remote_code=options.trust_remote_code
-                )
-                self.prepared.decisions.add("swapped", equal, "compared after writing")
-        return written
 
 
 def prepare(
@@ -176,11 +164,14 @@ def prepare(
         decisions.add("language", f"{tgt_lang.name} ({tgt_lang.code})", tgt_lang.note)
     _set_threads(options.threads)
     may_add = options.mode in ("replace", "extend") and source is None
+    # before any server is asked for material: what is wrong with a model that is here is said at once
+    with progress.stage("find the source model"):
+        source = source or source_at_hand(options, decisions)
     selection = survey(options, src_lang, tgt_lang, may_add=may_add, progress=progress)
     if selection is not None:
         agree(selection)
     with progress.stage("find the source model"):
-        source = source or _find_source(options, decisions)
+        source = source or find_source(options, decisions)
     if (head_method is not None or options.head_norm != "none") and not _has_own_head(source, options):
         head_method = None
         decisions.add("head", "like the input", "the model has no output head that is not tied to it")
@@ -326,48 +317,6 @@ def _examples(plan: TransferPlan, target: Vocabulary, counts: np.ndarray) -> lis
         if made and text.startswith(" ") and text[1:].isalpha() and len(text) > 4:
             explained.append(plan.explain(i, top=3))
     return explained
-
-
-def _find_source(options: TransferOptions, decisions: Decisions) -> Source:
-    from vocab.hub import DEMO, is_offline, resolve_model
-    from vocab.tokenizer.loading import load_tokenizer
-
-    resolve = partial(
-        resolve_model,
-        options.src,
-        revision=options.revision,
-        cache_dir=options.cache_dir,
-        trust_remote_code=options.trust_remote_code,
-    )
-    is_off = options.offline or is_offline()
-    try:  # what is in the cache is good enough, unless a revision is asked for: a second run asks nobody
-        found = resolve(offline=is_off or options.revision is None)
-    except UnavailableError:
-        if is_off or options.revision is not None:
-            raise
-        found = resolve(offline=False)
-    if found.name != options.src:
-        decisions.add("source model", found.name, f"alias {options.src}")
-    tokenizer = load_tokenizer(found.path, trust_remote_code=options.trust_remote_code)
-    # of a local directory only the last part: the rest is the user's own and must not reach a model card
-    name = found.path.resolve().name if found.is_local and found.name != DEMO else found.name
-    return Source(found.path, name, found.revision_sha, tokenizer, Vocabulary.of(tokenizer))
-
-
-def loaded_source(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast) -> Source:
-    """A source from objects in memory: saved to a temporary directory that lives as long as the result."""
-    from vocab.model_files.layout import quiet_transformers
-
-    folder = tempfile.mkdtemp(prefix="vocab-transfer-source-")
-    name = str(getattr(model.config, "name_or_path", "") or type(model).__name__)
-    if Path(name).is_dir():
-        name = Path(name).resolve().name
-    source = Source(Path(folder), name, None, tokenizer, Vocabulary.of(tokenizer))
-    weakref.finalize(source, shutil.rmtree, folder, ignore_errors=True)
-    with quiet_transformers():
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    return source
 
 
 def _set_threads(threads: int | None) -> None:

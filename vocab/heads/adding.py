@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from align import __version__, place
 from align.errors import InputError, OutputError, UsageError
 from align.place import new_file, put_in_place, temporary_sibling
+from vocab.fetching.cache import sha256_of
 from vocab.heads.body import Anatomy, check_same_body, take_apart
 from vocab.model_files.checkpoint import INDEX as WEIGHTS_INDEX
 from vocab.model_files.checkpoint import copy_file, tensor_bytes
@@ -28,7 +29,6 @@ from vocab.model_files.output import (
     PROVENANCE,
     check_output,
     copy_small_files,
-    file_digest,
     file_digests,
     write_json,
 )
@@ -306,7 +306,7 @@ def find_head(own: Anatomy, name: str | None, *, trust_remote_code: bool = False
     found = _added(folders[name])
     for path, digest in read_notes(found.folder / META)["files"].items():
         file = found.folder / path
-        if not file.is_file() or file_digest(file) != digest:
+        if not file.is_file() or sha256_of(file) != digest:
             raise InputError(
                 "damaged: not what was added" if file.is_file() else "a file of a vocabulary is missing",
                 where=file,

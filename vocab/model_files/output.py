@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from align.errors import InputError, UsageError
 from align.place import put_in_place, temporary_sibling
 from vocab.factorized.output import FACTORS, low_rank_changes, low_rank_notes, write_factors
 from vocab.factorized.verify import verify_factorized
+from vocab.fetching.cache import sha256_of
 from vocab.model_files.checkpoint import (
     DTYPES,
     Change,
@@ -215,6 +215,7 @@ def write_model_directory(
     probe_texts: Sequence[str] = (),
     device: str = "cpu",
     trust_remote_code: bool = False,
+    confirm: Callable[[Path, int], object] | None = None,
 ) -> WrittenModel:
     """Apply a plan to a model directory and write the finished new one.
 
@@ -223,9 +224,8 @@ def write_model_directory(
 
     Parameters
     ----------
-    src_dir, plan, src_tokenizer, tgt_tokenizer, head_plan, dtype, trust_remote_code
-        See :func:`prepare_model`.
-    pad_to_multiple_of, rank, keep_factorized
+    src_dir, plan, src_tokenizer, tgt_tokenizer, head_plan, dtype, trust_remote_code, pad_to_multiple_of, rank
+    keep_factorized
         See :func:`prepare_model`.
     out_dir : path
         Must not exist, unless `overwrite`.
@@ -241,6 +241,9 @@ def write_model_directory(
         Texts in the target language for the check.
     device : str
         Where the check runs the model, ``cpu`` or ``cuda``.
+    confirm : callable, optional
+        Called with the checked directory and its number of rows before it is put in place; what it raises
+        ends the writing, and nothing is left.
 
     Raises
     ------
@@ -282,6 +285,8 @@ def write_model_directory(
             trust_remote_code=trust_remote_code,
         )
         _write_provenance(folder, provenance, model, verification)
+        if confirm is not None:
+            confirm(folder, model.n_rows)
         put_in_place(folder, out_dir, overwrite=overwrite)
     return WrittenModel(out_dir, model.n_rows, model.tensors, model.notes, verification)
 
@@ -382,16 +387,7 @@ def _write_provenance(
 def file_digests(folder: Path) -> dict[str, str]:
     """SHA-256 of every file under `folder`, by its path there."""
     paths = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {path.relative_to(folder).as_posix(): file_digest(path) for path in paths}
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
+    return {path.relative_to(folder).as_posix(): sha256_of(path) for path in paths}
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:

@@ -40,7 +40,7 @@ def model_rows(path: Path, n_tokens: int) -> int | None:
 
 
 def confirm_swap(folder: Path, path: Path, *, n_rows: int, trust_remote_code: bool = False) -> str:
-    """Compare the tokenizer in a finished model directory with the one it was to become.
+    """Compare the tokenizer in a finished model directory, not yet in its place, with the one wanted.
 
     Returns
     -------
@@ -68,7 +68,8 @@ def confirm_swap(folder: Path, path: Path, *, n_rows: int, trust_remote_code: bo
         raise OutputError(
             "the swapped tokenizer is not the one that was asked for",
             got=f"another {' and another '.join(different)}",
-            where=folder,
+            where=path,
+            hint="nothing was written",
         )
     n_tokens = len(wanted["vocabulary"])
     rows = model_rows(path, n_tokens)

@@ -181,6 +181,12 @@ def test_a_swap_that_did_not_happen_is_noticed(
     tokenizer.chat_template = None
     with pytest.raises(OutputError, match="got another chat template"):
         confirm_swap(source, tmp_path / "other", n_rows=1)
+    result = transfer(source, mode="swap", tokenizer=str(tmp_path / "other"), method="mean")
+    result.tokenizer.chat_template = None
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(OutputError, match=r"/other: .*\(got another chat template\)\. Nothing was written"):
+        result.save(tmp_path / "swapped")
+    assert sorted(tmp_path.iterdir()) == before
     assert model_rows(tmp_path / "other", 1) is None
     assert model_rows(source, 10**6) is None
     source_roles, target_roles = Vocabulary.of(train("llama")), Vocabulary.of(train("bert"))
