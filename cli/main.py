@@ -116,7 +116,11 @@ def transfer(
         figures = estimate(prepared)
         _screen.prepared(prepared, figures)
         if json_:
-            print_json({"method": str(prepared.method), "out": str(folder), **figures})
+            head_method = None if prepared.head_method is None else str(prepared.head_method)
+            methods = {"method": str(prepared.method), "head_method": head_method}
+            if options.mode == "trim":  # every row of it is a copy
+                methods = {}
+            print_json({"mode": options.mode, **methods, "out": str(folder), **figures})
         return
     result = execute(prepared)
     written = result.save(folder, overwrite=overwrite)
@@ -257,5 +261,6 @@ def _report(error: BaseException) -> int:
     explain_usage = getattr(error, "format_message", None)  # of the parser's own errors
     if explain_usage is not None:
         error = UsageError(explain_usage(), hint="see vocab-transfer --help")
-    _screen.error(one_line(error))
+    tell = _screen.interrupted if isinstance(error, KeyboardInterrupt) else _screen.error
+    tell(one_line(error))
     return exit_code(error)

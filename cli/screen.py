@@ -27,6 +27,7 @@ class Screen:
         self.console = Console(stderr=True, highlight=False)
         self._status: Status | None = None
         self._bar: tuple[Bar, TaskID, str] | None = None
+        self._part = ""
 
     def decisions(self) -> Decisions:
         """Decisions that are printed as they are made."""
@@ -48,6 +49,7 @@ class Screen:
             )
 
     def _stage(self, name: str) -> None:
+        self._part = ""
         if self.level < 0:
             return
         if not self.console.is_terminal:
@@ -62,6 +64,8 @@ class Screen:
 
     def _bytes(self, step: str, done: int, total: int) -> None:
         """A bar with rate and time left, on a terminal."""
+        is_part = step.startswith("fetch ") and 0 < done != total
+        self._part = f"{done:,} bytes of {step.removeprefix('fetch ')}" if is_part else ""
         if self.level < 0 or not self.console.is_terminal:
             return
         if self._bar is None or self._bar[2] != step:
@@ -117,6 +121,11 @@ class Screen:
         if self._status is not None:
             self._status.stop()
             self._status = None
+
+    def interrupted(self, line: str) -> None:
+        """One line for Ctrl-C: `line`, or that a download was cut and what is kept of it."""
+        kept = f"interrupted; {self._part} are kept, the same command continues there"
+        self.error(kept if self._part else line)
 
     def error(self, line: str) -> None:
         """One line for an error, printed at every level."""
@@ -184,11 +193,16 @@ class Screen:
             return
         table = Table("dry run", "", box=None)
         table.add_row("source", escape(f"{prepared.source.name} ({prepared.source.path})"))
-        table.add_row("target", f"{prepared.tgt_lang.name} ({prepared.tgt_lang.code})")
-        chain = " > ".join(
-            ("special", str(prepared.method), *(method.name for method in prepared.method.fallbacks))
-        )
-        table.add_row("method", escape(chain))
+        options = prepared.options
+        if not (options.corpus or options.scripts) or options.mode != "trim":  # else no language is meant
+            table.add_row("target", f"{prepared.tgt_lang.name} ({prepared.tgt_lang.code})")
+        table.add_row("mode", options.mode)
+        if options.mode != "trim":  # every row of it is a copy
+            first = "the old rows" if options.mode == "extend" else "special"
+            for key, method in (("method", prepared.method), ("head method", prepared.head_method)):
+                if method is not None:
+                    chain = (first, str(method), *(fallback.name for fallback in method.fallbacks))
+                    table.add_row(key, escape(" > ".join(chain)))
         for key, value in estimate.items():
             table.add_row(
                 escape(key.replace("_", " ")), f"{value:,}" if isinstance(value, int) else str(value)

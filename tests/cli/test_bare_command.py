@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
+import re
+import signal
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -299,6 +305,54 @@ def test_a_kit_for_a_machine_without_a_network(
     assert run.code == 3
     assert "not what was written" in run.err
     assert "resources of other languages" in cli("--src", "x/y", "--tgt", "fr", "--resources", "kit").err
+
+
+@pytest.mark.parametrize("terminal", [True, False])
+def test_ctrl_c_keeps_the_part(corpora: FakeOpus, tmp_path: Path, terminal: bool) -> None:
+    path = "/files/OPUS-GlobalVoices/v2018q4/moses/en-sw.txt.zip"
+    n_sent = len(corpora.hub.files[path]) // 2
+    corpora.hub.stalls[path] = [n_sent]
+    part = tmp_path / "cache" / "opus" / "GlobalVoices.v2018q4.en-sw.zip.part"
+    command = [
+        Path(sys.executable).with_name("vocab-transfer"),
+        "fetch",
+        "sw",
+        "opus:GlobalVoices",
+        "--to",
+        "kit",
+    ]
+    ours, theirs = pty.openpty() if terminal else os.pipe()
+    place = {"cwd": tmp_path, "env": {**os.environ, "TERM": "xterm", "COLUMNS": "100"}}
+    with subprocess.Popen(command, stderr=theirs, stdout=subprocess.PIPE, **place) as process:
+        os.close(theirs)
+        said = threading.Thread(target=lambda: written.extend(_read_all(ours)))
+        written: list[bytes] = []
+        said.start()
+        deadline = time.monotonic() + 60
+        while not part.is_file() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        time.sleep(0.5)  # in which it hears of no more bytes
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=60) == 130
+        said.join()
+    os.close(ours)
+    err = b"".join(written).decode()
+    assert ("\x1b[?25l" in err) == terminal  # the cursor is hidden while there is a bar
+    assert err.rfind("\x1b[?25h") >= err.rfind("\x1b[?25l")
+    last = re.sub(r"\x1b\[[0-9?]*[a-zA-Z]", "", err.splitlines()[-1])
+    kept = f"{n_sent:,} bytes of GlobalVoices v2018q4 are kept, the same command continues there"
+    assert last.strip() == f"error: interrupted; {kept}"
+    assert not (tmp_path / "kit").exists()
+    corpora.hub.go_on.set()
+    again = subprocess.run(command, capture_output=True, text=True, **place)
+    assert again.returncode == 0, again.stderr
+    assert corpora.hub.gets(".zip")[-1].range == f"bytes={n_sent}-"
+
+
+def _read_all(end: int) -> Iterator[bytes]:
+    with contextlib.suppress(OSError):  # a terminal that nobody has open any more
+        while data := os.read(end, 1 << 16):
+            yield data
 
 
 def test_a_kit_of_what_is_in_the_cache(cli: Command, corpora: FakeOpus) -> None:

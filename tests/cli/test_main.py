@@ -105,7 +105,8 @@ def test_dry_run_writes_nothing(cli: Command, material: Material) -> None:
 
 def test_dry_run_as_json(cli: Command, material: Material) -> None:
     figures = json.loads(cli(*material.args, "--dry-run", "--json", "-q").out)
-    assert figures["method"] == "trans-tokenization"
+    assert (figures["mode"], figures["method"]) == ("replace", "trans-tokenization")
+    assert figures["head_method"] is None
     assert figures["sentence_pairs"] == 200
     assert figures["vocabulary"] == 420
     assert figures["about_seconds"] > 0
