@@ -19,6 +19,7 @@ CASES = {
         "initialisations",
         "every method: retrieval, tokens deleted and made again, bits per byte, time and memory",
     ),
+    "donors": ("donors", "the methods that take a donor's rows, on one made for the purpose"),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
     "methods-speed": (
@@ -49,7 +50,6 @@ CASES = {
 # the arguments of a case's `run` that are paths of installed peers, and their flags
 PEERS: dict[str, dict[str, str]] = {
     "wechsel": {"peer_python": "a Python that has the package wechsel installed"},
-    "initialisations": {"donors": "where the donor models are kept between calls"},
     "methods-speed": {
         "wechsel": "a Python that has the package wechsel",
         "deepfocus": "a Python that has the package deepfocus",

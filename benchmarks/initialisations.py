@@ -2,17 +2,15 @@
 
 Retrieval: all-MiniLM-L6-v2, 30,782 sentence pairs, 16,000 tokens, 1,012 pairs of the FLORES-200 devtest; all
 settings are the defaults, which were chosen elsewhere. Tokens deleted and made again: the same model, and the
-bundled demo model with the bundled pairs, whose bits per byte are of pairs held out of them. The donor of the
-methods that need one is a small model trained here on the same text (:mod:`benchmarks.donors`).
+bundled demo model with the bundled pairs, whose bits per byte are of pairs held out of them. The methods that
+need a donor are left to :mod:`benchmarks.donors`.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-import tempfile
 import warnings
-from pathlib import Path
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from benchmarks.retrieval import VOCAB_SIZE, flores, parallel_text, source_model
@@ -23,62 +21,38 @@ if TYPE_CHECKING:
     from vocab.options import TransferOptions
 
 
-def run(donors: str | None = None) -> dict[str, Any]:
-    """Compare all methods that have what they need, with the control, on both models.
-
-    Parameters
-    ----------
-    donors : str, optional
-        Where the tokenizer and the two donor models are kept between calls (ten minutes to make); without it
-        a temporary directory is used.
-
-    Returns
-    -------
-    dict
-    """
-    if donors is None:
-        with tempfile.TemporaryDirectory() as folder:
-            return run(folder)
-    return {"demo": demo(), "all-MiniLM-L6-v2": minilm(Path(donors))}
+def run() -> dict[str, Any]:
+    """Compare all methods that have what they need, with the control, on both models."""
+    return {"demo": demo(), "all-MiniLM-L6-v2": minilm()}
 
 
 def demo() -> dict[str, Any]:
     """The bundled model with the bundled pairs."""
     from vocab.options import TransferOptions
 
-    return _compared(TransferOptions(src="demo", tgt="sw"))
+    return compared(TransferOptions(src="demo", tgt="sw"))
 
 
-def minilm(folder: Path) -> dict[str, Any]:
+def minilm() -> dict[str, Any]:
     """all-MiniLM-L6-v2 on FLORES; word vectors are trained on the text."""
-    from benchmarks.donors import train_donors
-    from vocab import transfer
     from vocab.comparison.held_out import Evaluation
     from vocab.options import TransferOptions
 
-    source, (train_english, train_swahili) = str(source_model()), parallel_text("train")
-    tokenizer, facts = folder / "tokenizer", folder / "donors.json"
-    if not facts.exists():
-        if not tokenizer.exists():
-            parallel = train_english, train_swahili
-            made = transfer(source, tgt="sw", parallel=parallel, vocab_size=VOCAB_SIZE, method="mean")
-            made.tokenizer.save_pretrained(tokenizer)
-        trained = train_donors(source, train_english, tokenizer, train_swahili, out=folder)
-        facts.write_text(json.dumps(trained, indent=1))
     english, swahili = flores()
     options = TransferOptions(
-        src=source,
+        src=str(source_model()),
         tgt="sw",
-        parallel=(train_english, train_swahili),
+        parallel=parallel_text("train"),
         lexicon=shared("data/lexicons/wechsel/en-sw.tsv.gz"),
-        donor=str(folder / "donor"),
-        donor_src=str(folder / "donor-src"),
+        vocab_size=VOCAB_SIZE,
     )
-    evaluation = Evaluation(swahili, english, "FLORES-200 devtest")
-    return {"donors": json.loads(facts.read_text()), **_compared(options, evaluation)}
+    return compared(options, Evaluation(swahili, english, "FLORES-200 devtest"))
 
 
-def _compared(options: TransferOptions, evaluation: Evaluation | None = None) -> dict[str, Any]:
+def compared(
+    options: TransferOptions, evaluation: Evaluation | None = None, methods: Sequence[str] = ("all",)
+) -> dict[str, Any]:
+    """Compare the methods with the control; the record, with the table in Markdown."""
     from vocab.comparison.comparing import compare
     from vocab.comparison.table import as_json, explained, formatted
 
@@ -86,6 +60,7 @@ def _compared(options: TransferOptions, evaluation: Evaluation | None = None) ->
         warnings.simplefilter("ignore")  # lexicon entries without a vector, once for each method
         comparison = compare(
             options,
+            methods=methods,
             evaluation=evaluation,
             control=True,
             tell=lambda result: print(formatted([result]), file=sys.stderr, flush=True),
