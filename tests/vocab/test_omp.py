@@ -256,7 +256,9 @@ def test_against_recorded_codes(name: str, atol: float, shared_golden: Path) -> 
 def test_both_kinds_of_products_are_the_plain_sum() -> None:
     from align.neighbors.vnni import available
     from vocab.methods import pursuit_products as kernels
-    from vocab.methods.pursuit_vnni import COLUMNS, ROWS
+    from vocab.methods.pursuit_guess import flagged, free_columns
+    from vocab.methods.pursuit_vectors import STEPS
+    from vocab.methods.pursuit_vnni import PANEL
 
     rng = np.random.default_rng(5)
     m, size = 150, 7
@@ -265,29 +267,47 @@ def test_both_kinds_of_products_are_the_plain_sum() -> None:
     common[m:] = 0
     rows, scales = np.empty((m, 2, 192), np.uint8), np.zeros(m, np.float32)
     kernels.keep(G.copy(), common, np.arange(m), np.arange(m), rows, scales)
-    weights = rng.standard_normal(size)
+    codes = rng.standard_normal((STEPS, size))
     first = rng.standard_normal(192).astype(np.float32)
     slots = rng.permutation(m)[:size]
-    high, low = np.zeros(8, np.int8), np.zeros(8, np.int8)
-    unit = kernels.round_weights(weights * scales[slots], high, low)
-    packed = np.empty((2, 3, 2, COLUMNS * ROWS), np.uint8)
+    weights = np.zeros((STEPS, 2, 8), np.int8)
+    starts, units = np.zeros(STEPS, np.int32), np.zeros(STEPS, np.float32)
+    for t in range(STEPS):
+        kernels.round_weights(codes[t] * scales[slots], size, t, weights, starts, units)
+    packed = np.empty((2, 6, 2, PANEL), np.uint32)
     for plane in range(2):
         for group in range(2):
-            kernels.pack(rows, slots, plane, group, packed[plane])
+            kernels.pack(rows, slots, size, plane, group, packed[plane])
     rest = G[slots] - np.outer(common[slots], common[:m])
     rest[np.arange(size), slots] = 0
-    exact = (first - 0.3 * common)[:m] - weights @ rest
-    rounding = (abs(weights) * scales[slots]).sum()
+    shifts = np.array([0.3, -0.2, 0, 1], np.float32)
+    exact = (first - np.outer(shifts, common))[:, :m] - codes @ rest
+    rounding = (abs(codes) * scales[slots]).sum(axis=1, keepdims=True)
+    floors = np.array([0.5, 1.0, 2.0, 1e9], np.float32)
     for products in (kernels.products_plain, *([kernels.products_vnni] if available() else [])):
-        line, maxima, nothing = np.empty(192, np.float32), np.empty(3, np.float32), np.zeros(192, np.float32)
-        products(packed[0], high, low, size, first, common, line, np.float32(0.3), unit, maxima)
-        limit = 64 * size * unit + 1e-4
-        assert 0.05 * rounding < np.abs(line[:m] - exact).max() < 0.51 * rounding + limit
-        np.testing.assert_array_equal(maxima, abs(line).reshape(3, 64).max(axis=1))
-        fine = np.float32(unit / kernels.LOW)
-        products(packed[1], high, low, size, line, nothing, line, np.float32(0), fine, maxima)
-        assert np.abs(line[:m] - exact).max() < 0.51 * rounding / kernels.LOW + limit
-        np.testing.assert_array_equal(line[m:], first[m:])
+        lines, finer = np.empty((STEPS, 192), np.float32), np.empty((STEPS, 192), np.float32)
+        flags = np.empty((STEPS, 12), np.uint16)
+        products(packed[0], 2, weights, starts, first, common, lines, shifts, units, floors, flags)
+        error = np.abs(lines[:, :m] - exact).max(axis=1, keepdims=True)
+        limit = 64 * size * units[:, None] + 1e-4
+        assert (0.05 * rounding < error).all()
+        assert (error < 0.51 * rounding + limit).all()
+        np.testing.assert_array_equal(lines[:, m:], np.tile(first[m:], (STEPS, 1)))
+        bits = np.unpackbits(flags.view(np.uint8), axis=1, bitorder="little")
+        np.testing.assert_array_equal(bits, abs(lines) >= floors[:, None])
+        for t in range(STEPS):
+            out = np.empty(192, np.int32)
+            none_chosen = np.zeros(192, np.int32)
+            wanted = np.flatnonzero(abs(lines[t]) >= floors[t])
+            n = flagged(flags[t], none_chosen, 0, out)
+            np.testing.assert_array_equal(out[:n], wanted)
+            n = free_columns(lines[t], floors[t], none_chosen, 0, out)
+            np.testing.assert_array_equal(out[:n], wanted)
+            nothing, fine = np.zeros(192, np.float32), units / np.float32(kernels.LOW)
+            products(packed[1], 2, weights, starts, lines[t], nothing, finer, shifts, fine, floors, flags)
+            error = np.abs(finer[t, :m] - exact[t]).max()
+            assert error < 0.51 * rounding[t, 0] / kernels.LOW + limit[t, 0]
+            products(packed[0], 2, weights, starts, first, common, lines, shifts, units, floors, flags)
 
 
 @pytest.mark.slow

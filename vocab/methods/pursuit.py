@@ -4,25 +4,35 @@ Selecting an atom needs the inner products of the residual with all atoms. They 
 the code ``g`` over the chosen atoms ``I`` they are ``D x - G[:, I] g`` (Rubinstein, Zibulevsky and Elad 2008,
 "Efficient implementation of the K-SVD algorithm using batch orthogonal matching pursuit"), where the rows of
 the Gram matrix ``G = D D^T`` are made when an atom is first chosen and kept in two bytes, of which the first
-is nearly always enough. Those products only propose: every atom within their proven error of the best is
-scored again in float64 against the residual itself. So the atoms do not depend on BLAS, on the number of
-threads or on that rounding.
+is nearly always enough.
+
+Reading those rows is what costs, so a pursuit guesses four atoms ahead and verifies them together. The next
+atoms are nearly always among the few dozen with the largest products now: pursuit goes on among these alone
+(`pursuit_guess`). The guesses are appended with exact float64 products (`pursuit_algebra`), and one pass over
+the rows gives the products of all atoms after each of the four codes (`pursuit_products`). A guess stands
+unless some other atom is, within the proven error of these products, as good; such are scored in float64
+against the residual itself, and where one is better, it is taken and the later guesses are dropped
+(`pursuit_kernels`). So the atoms do not depend on guesses, BLAS, the number of threads or that rounding.
 """
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from numba import get_num_threads
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
 from vocab.methods.pursuit_kernels import advance
 from vocab.methods.pursuit_products import keep
+from vocab.methods.pursuit_state import Dictionary, Scratch, State, Work, aligned, buffers, scratch
 from vocab.methods.pursuit_vnni import COLUMNS
 
 _LANES = 32
+_CHUNK = 8  # rows that a thread takes at a time
 _BLOCK = 256  # rows pursued together, and rows of the Gram matrix in one product
 
 
@@ -89,7 +99,8 @@ def pursue(
     -----
     Time ``n k^2 m`` operations on bytes, ``n (2 m dim + 2 k^2 dim)`` on floats, and at most ``2 m^2 dim`` for
     the Gram matrix where it fits (per row as many as atoms are new to it where it does not). Memory
-    `gram_bytes` (no less than ``2 m k``), ``256 (4 m + 8 k^2 + 12 dim)`` bytes, and ``2 m k`` a thread.
+    `gram_bytes` (no less than ``2 m k``), ``256 (4 m + 12 k^2 + 4 dim)`` bytes,
+    and ``2 m (k + 33)`` a thread.
     """
     if k < 1:
         raise UsageError("a sparse code needs at least one atom", got=k, wanted="k >= 1")
@@ -104,9 +115,7 @@ def pursue(
     residuals = np.where(x_scale > 0, 1.0, 0.0)
     if n == 0 or k == 0:
         return SparseCode(indices, coefficients, residuals)
-    # zeros at the end, for whole vector registers
-    padding = ((0, 0), (0, -dim % _LANES))
-    D = np.pad(D / np.float32(d_scale), padding)
+    D = _padded(D / np.float32(d_scale))
     inverse = np.divide(1.0, x_scale, out=np.zeros_like(x_scale), where=x_scale > 0).astype(np.float32)
     gram = _GramRows(D, capacity=min(m, max(gram_bytes // (2 * m), k)))
     size = min(_BLOCK, n)
@@ -114,10 +123,13 @@ def pursue(
         size = min(size, gram.capacity // k)
     elif n * k >= m:
         gram.make(np.arange(m))
-    for start in range(0, n, size):
-        part = slice(start, start + size)
-        scaled = np.pad(X[part] * inverse[part, None], padding)
-        coefficients[part], residuals[part] = _pursue_block(scaled, gram, indices[part])
+    n_threads, n_columns = get_num_threads(), len(gram.common)
+    free = [(buffers(n_columns, m, D.shape[1], k), scratch(n_columns, k)) for _ in range(n_threads)]
+    with ThreadPoolExecutor(n_threads) as threads:
+        for start in range(0, n, size):
+            part = slice(start, start + size)
+            scaled = _padded(X[part] * inverse[part, None])
+            coefficients[part], residuals[part] = _pursue_block(scaled, gram, indices[part], threads, free)
     coefficients *= x_scale[:, None] / d_scale
     return SparseCode(indices, coefficients, residuals)
 
@@ -128,6 +140,13 @@ def _power_above(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     if not np.isfinite(lengths).all():
         raise InputError("vectors hold NaN or infinity", wanted="finite float32 numbers")
     return np.where(lengths > 0, np.exp2(np.frexp(lengths)[1].astype(np.float64)), 0.0)
+
+
+def _padded(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Zeros at the end of each row, for whole vector registers."""
+    padded = aligned((len(rows), rows.shape[1] + -rows.shape[1] % _LANES), np.float32)
+    padded[:, : rows.shape[1]] = rows
+    return padded
 
 
 _NONE: NDArray[np.int64] = np.empty(0, np.int64)
@@ -144,9 +163,10 @@ class _GramRows:
         mean /= max(float(np.linalg.norm(mean)), 1e-30)
         n_columns = -(-len(D) // COLUMNS) * COLUMNS
         self.D, self.capacity = D, capacity
+        self.squares = np.einsum("ij,ij->i", D, D)
         self.common = np.zeros(n_columns, np.float32)
         self.common[: len(D)] = D @ mean.astype(np.float32)
-        self.rows = np.empty((capacity, 2, n_columns), np.uint8)
+        self.rows = aligned((capacity, 2, n_columns), np.uint8)
         self.scales = np.zeros(capacity, np.float32)
         self.slot_of = np.full(len(D), -1, np.int64)
         self.atom_in = np.full(capacity, -1, np.int64)
@@ -173,28 +193,45 @@ class _GramRows:
 
 
 def _pursue_block(
-    X: NDArray[np.float32], gram: _GramRows, chosen: NDArray[np.int64]
+    X: NDArray[np.float32],
+    gram: _GramRows,
+    chosen: NDArray[np.int64],
+    threads: ThreadPoolExecutor,
+    free: list[tuple[Work, Scratch]],
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Codes of one block; fills `chosen`, returns coefficients and relative residuals."""
     (n, k), D = chosen.shape, gram.D
-    first = np.zeros((n, len(gram.common)), np.float32)
+    first = aligned((n, len(gram.common)), np.float32)
     np.matmul(X, D.T, out=first[:, : len(D)])
-    residual = X.astype(np.float64)
-    lengths = np.linalg.norm(residual, axis=1)
-    triangle, along, code = np.zeros((n, k, k)), np.zeros((n, k)), np.zeros((n, k))
-    sizes = np.zeros(n, np.int64)
-    active = lengths > 0
+    state = State(
+        first=first,
+        X=X,
+        chosen=chosen,
+        triangle=np.zeros((n, k, -(-k // 4) * 4)),
+        inverse=np.zeros((n, k, -(-k // 32) * 32), np.float32),
+        along=np.zeros((n, k)),
+        code=np.zeros((n, k)),
+        lengths=np.linalg.norm(X.astype(np.float64), axis=1),
+        left=np.zeros(n),
+        sizes=np.zeros(n, np.int64),
+        active=np.ones(n, bool),
+    )
+    words = Dictionary(D, gram.squares, gram.common, gram.rows, gram.scales, gram.slot_of)
+    state.active[:] = state.lengths > 0
+
+    def work_on(start: int) -> None:
+        buffers = free.pop()
+        advance(start, min(start + _CHUNK, n), words, state, *buffers)
+        free.append(buffers)
+
     while True:
-        advance(
-            first, X, D, gram.common, gram.rows, gram.scales, gram.slot_of,
-            chosen, triangle, along, code, residual, lengths, sizes, active,
-        )  # fmt: skip
-        if not active.any():
+        list(threads.map(work_on, range(0, n, _CHUNK)))
+        if not state.active.any():
             break
-        used = chosen[active]
-        last = np.unique(chosen[active, sizes[active] - 1])
+        used = chosen[state.active]
+        last = np.unique(chosen[state.active, state.sizes[state.active] - 1])
         gram.make(last[gram.slot_of[last] < 0], needed=np.unique(used[used >= 0]))
     used = gram.slot_of[chosen[chosen >= 0]]
     np.add.at(gram.uses, used[used >= 0], 1)
-    left = np.linalg.norm(residual, axis=1)
-    return code, np.divide(left, lengths, out=np.zeros(n), where=lengths > 0)
+    lengths = np.where(state.lengths > 0, state.lengths, 1.0)
+    return state.code, state.left / lengths
