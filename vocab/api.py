@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vocab.options import Device, DType, HeadNorm, Lines, Mode, Norm, TransferOptions
-from vocab.pipeline import TransferResult, execute, loaded_source, prepare
+from vocab.pipeline import TransferResult, execute, prepare
 from vocab.progress import Progress
+from vocab.source_model import loaded_source
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

@@ -170,8 +170,9 @@ def prepare(
     selection = survey(options, src_lang, tgt_lang, may_add=may_add, progress=progress)
     if selection is not None:
         agree(selection)
-    with progress.stage("find the source model"):
-        source = source or find_source(options, decisions)
+    if source is None:
+        with progress.stage("fetch the source model"):
+            source = find_source(options, decisions)
     if (head_method is not None or options.head_norm != "none") and not _has_own_head(source, options):
         head_method = None
         decisions.add("head", "like the input", "the model has no output head that is not tied to it")

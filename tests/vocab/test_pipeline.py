@@ -23,9 +23,10 @@ from tests.cli.conftest import Material, make_material, save_source
 from tests.vocab.conftest import build_model, train
 from vocab import TransferOptions, transfer, transfer_model
 from vocab.methods import METHODS, choose_method
-from vocab.pipeline import TransferResult, loaded_source, prepare
+from vocab.pipeline import TransferResult, prepare
 from vocab.plan import Origin, TransferPlan
 from vocab.progress import Progress
+from vocab.source_model import loaded_source
 from vocab.tokens import Vocabulary
 from vocab.tokens.links import token_counts
 

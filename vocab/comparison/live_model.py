@@ -30,7 +30,7 @@ from vocab.plan import TransferPlan
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from vocab.pipeline import Source
+    from vocab.source_model import Source
 
 _MAX_LENGTH = 128  # tokens of a sentence that is embedded
 

@@ -123,6 +123,8 @@ def _trimmed(prepared: Prepared) -> NewTokenizer:
                 hint="pass --corpus FILE or --scripts NAME",
             )
         scripts = (prepared.tgt_lang.script,)
+        why = f"the script of {prepared.tgt_lang.name}, as neither --corpus nor --scripts was given"
+        prepared.decisions.add("keep", scripts[0], why)
     trimmed = trim_tokenizer(
         prepared.source.tokenizer,
         text,
@@ -130,6 +132,14 @@ def _trimmed(prepared: Prepared) -> NewTokenizer:
         min_count=options.min_count,
         vocab_size=options.vocab_size,
     )
+    n_old = len(prepared.source.tokenizer)
+    if len(trimmed.kept) == n_old and not (text or options.scripts):
+        raise UsageError(
+            "nothing says which tokens to leave out",
+            got=f"{n_old:,} tokens, all of them of the script of {prepared.tgt_lang.name}",
+            hint="give --corpus with text that the model is to read, --scripts with another script, or "
+            "--vocab-size",
+        )
     prepared.decisions.add("tokenizer", trimmed.algorithm, trimmed.why)
     if trimmed.n_words:
         prepared.decisions.add(

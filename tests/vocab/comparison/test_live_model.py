@@ -15,7 +15,7 @@ from vocab.comparison.live_model import LiveModel
 from vocab.evaluation import bits_per_byte, sentence_vectors
 from vocab.methods import constituents, mean
 from vocab.model_files.output import write_model_directory
-from vocab.pipeline import Source
+from vocab.source_model import Source
 from vocab.tokens import Vocabulary
 
 TEXTS = ["habari za asubuhi", "karibu nyumbani kwetu rafiki", "the moon did not answer", "watoto wanacheza"]

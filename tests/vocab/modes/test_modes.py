@@ -231,6 +231,22 @@ def test_contradictions(values: dict[str, Any], said: str) -> None:
         TransferOptions(**values)
 
 
+def test_a_trimming_that_would_leave_nothing_out_says_what_to_give(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a byte-level token that ends within a character is of no script
+    monkeypatch.setattr(conftest, "SENTENCES", [line.replace("ï", "i") for line in conftest.SENTENCES])
+    source, tokenizer = tmp_path / "source", train("gpt2")
+    build_model("gpt2", tokenizer).save_pretrained(source)
+    tokenizer.save_pretrained(source)
+    with pytest.raises(UsageError, match=r"which tokens to leave out .* Give --corpus .*--scripts"):
+        transfer(source, "en", mode="trim")
+    fewer = transfer(source, "en", mode="trim", vocab_size=len(tokenizer) - 5)
+    assert len(fewer.tokenizer) == len(tokenizer) - 5
+    assert "keep: Latn (the script of English, as neither" in "\n".join(map(str, fewer.decisions))
+    assert len(transfer(source, "en", mode="trim", scripts=["Latin"]).tokenizer) == len(tokenizer)
+
+
 def test_total_size_of_an_extended_vocabulary(saved_model: Callable[..., tuple[Path, Any]]) -> None:
     source, tokenizer = saved_model("bert")
     n_old = len(tokenizer)
