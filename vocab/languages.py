@@ -46,6 +46,8 @@ class Language:
         ISO 639-3 code of the language that a macrolanguage's code stands for (`swh` for `sw`).
     territory : str or None
         The territory it was asked for in (`BR` of `pt_br`).
+    minor : bool
+        Whether `note` is what everybody means by the code: the member of a macrolanguage.
     """
 
     code: str
@@ -55,6 +57,7 @@ class Language:
     note: str = ""
     member: str | None = None
     territory: str | None = None
+    minor: bool = False
 
 
 def language(code_or_name: str) -> Language:
@@ -85,7 +88,9 @@ def language(code_or_name: str) -> Language:
         raise UsageError(
             f"unknown language {asked!r}",
             wanted="a code such as `sw` or `swa`, or an English name",
-            hint=f"Perhaps {' or '.join(near)} is meant" if near else None,
+            hint=f"Perhaps {' or '.join(near)} is meant"
+            if near
+            else "codes are listed at https://iso639-3.sil.org",
         )
 
     own_code, own_name = tag.language, _name(tag.language)
@@ -97,8 +102,9 @@ def language(code_or_name: str) -> Language:
     elif own_code in _FILED_AS:
         code, name, alpha3 = _FILED_AS[own_code]
     note, member = "", _MEMBERS.get(code)
-    if member is not None and code == own_code:
-        note = f"a macrolanguage; {member}, {_name(member)}, is taken for it"
+    minor = member is not None and code == own_code
+    if minor:
+        note = f"a macrolanguage; {member}, {_name(str(member))}, is taken for it"
     # `tl` itself arrives here as `fil`: nothing to explain to somebody who gets the code that was typed
     if code != own_code and asked.casefold() not in (code, alpha3, name.casefold()):
         note = f"{own_code}, {own_name}, is filed under {code}, {name}"
@@ -107,7 +113,7 @@ def language(code_or_name: str) -> Language:
         # an unlisted language would be given the script of English
         if script is None and known in LIKELY_SUBTAGS:
             script = tag.update_dict({"language": known}).maximize().script
-    return Language(code, name, alpha3, script, note, member, tag.territory)
+    return Language(code, name, alpha3, script, note, member, tag.territory, minor)
 
 
 def _name(code: str) -> str:

@@ -161,7 +161,7 @@ def prepare(
     src_lang = language(options.src_lang)
     tgt_lang = src_lang if options.mode == "swap" else language(options.tgt)
     if tgt_lang.note:
-        decisions.add("language", f"{tgt_lang.name} ({tgt_lang.code})", tgt_lang.note)
+        decisions.add("language", f"{tgt_lang.name} ({tgt_lang.code})", tgt_lang.note, minor=tgt_lang.minor)
     _set_threads(options.threads)
     may_add = options.mode in ("replace", "extend") and source is None
     # before any server is asked for material: what is wrong with a model that is here is said at once
@@ -190,9 +190,11 @@ def prepare(
         # vectors that were given say more than sentence pairs that were not
         is_bundled = any(file["kind"] == "bundled parallel" for file in materials.files)
         usable = given - {"parallel"} if is_bundled and "vectors" in given else given
+        if "parallel" not in usable and _trainable("vectors", materials):
+            usable = {*usable, "vectors"}
         chosen, why = choose_method(usable)
-        method = parse_expression(chosen.name)
-        decisions.add("method", chosen.name, why)
+        method = parse_expression(chosen)
+        decisions.add("method", chosen, why)
     for wanted in (method, head_method):
         missing = [] if wanted is None else lacking(wanted, materials)
         if missing:

@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Decision:
-    """Something the user left open: what was decided, and why."""
+    """Something the user left open: what was decided, and why; `minor` where hardly anybody would ask."""
 
     what: str
     value: str
     why: str = ""
+    minor: bool = False
 
     def __str__(self) -> str:
         return f"{self.what}: {self.value}" + (f" ({self.why})" if self.why else "")
@@ -31,9 +32,9 @@ class Decisions:
     tell: Callable[[Decision], None] = _silent
     made: list[Decision] = field(default_factory=list)
 
-    def add(self, what: str, value: str, why: str = "") -> None:
+    def add(self, what: str, value: str, why: str = "", *, minor: bool = False) -> None:
         """Record a decision and tell it."""
-        self.made.append(Decision(what, value, why))
+        self.made.append(Decision(what, value, why, minor))
         self.tell(self.made[-1])
 
 

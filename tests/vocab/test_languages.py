@@ -82,6 +82,9 @@ def test_a_member_filed_under_its_macrolanguage_says_so() -> None:
 def test_a_macrolanguage_says_which_member_was_taken() -> None:
     for asked in ("sw", "swa", "swahili", "sw_KE"):
         assert language(asked).note == "a macrolanguage; swh, Swahili (individual language), is taken for it"
+        assert language(asked).minor
+    assert not language("swh").minor
+    assert not language("de").minor
     members = {
         asked: language(asked).member for asked in ("zh", "zh_tw", "ar", "fa", "ms", "ku", "swh", "de", "ak")
     }

@@ -185,7 +185,7 @@ def word_vectors(tmp_path: Path, material: Material) -> tuple[Path, Path]:
     return paths
 
 
-def test_vectors_and_lexicon_make_it_wechsel(material: Material, word_vectors: tuple[Path, Path]) -> None:
+def test_vectors_complete_what_a_lexicon_has(material: Material, word_vectors: tuple[Path, Path]) -> None:
     src_vectors, tgt_vectors = word_vectors
     result = transfer(
         material.source,
@@ -195,10 +195,20 @@ def test_vectors_and_lexicon_make_it_wechsel(material: Material, word_vectors: t
         lexicon=material.lexicon,
         vocab_size=420,
     )
-    assert str(result.prepared.method) == "wechsel"
-    assert "wechsel" in result.plan.method
+    assert str(result.prepared.method) == "trans-tokenization > ofa"
+    assert "ofa" in result.plan.method
     assert (result.plan.origins == Origin.MIXED).sum() > 100
-    assert "word vectors and a lexicon" in next(d.why for d in result.decisions if d.what == "method")
+    assert "a lexicon, and word vectors" in next(d.why for d in result.decisions if d.what == "method")
+
+
+def test_auto_with_text_and_a_lexicon(material: Material) -> None:
+    given = TransferOptions(
+        src=str(material.source), corpus=(material.swahili,), lexicon=material.lexicon, vocab_size=420
+    )
+    assert str(prepare(given).method) == "trans-tokenization"
+    # vectors can be trained where there is text of both languages
+    both = replace(given, src_corpus=(material.english,))
+    assert str(prepare(both).method) == "trans-tokenization > ofa"
 
 
 def test_vectors_of_two_widths(material: Material, word_vectors: tuple[Path, Path], tmp_path: Path) -> None:
@@ -234,10 +244,11 @@ def test_given_tokenizer_needs_no_text(material: Material, tmp_path: Path) -> No
 
 
 def test_auto_takes_the_best_that_the_material_allows() -> None:
-    assert choose_method({"parallel", "vectors", "lexicon"})[0].name == "trans-tokenization"
-    assert choose_method({"vectors", "lexicon"})[0].name == "wechsel"
-    assert choose_method({"lexicon"})[0].name == "constituents"
-    assert choose_method(set())[0].name == "constituents"
+    assert choose_method({"parallel", "vectors", "lexicon"})[0] == "trans-tokenization"
+    assert choose_method({"vectors", "lexicon", "donor"})[0] == "trans-tokenization > ofa"
+    assert choose_method({"donor", "lexicon"})[0] == "omp"
+    assert choose_method({"lexicon"})[0] == "trans-tokenization"
+    assert choose_method(set())[0] == "constituents"
 
 
 def test_methods_work_alone_and_more_than_once(tokenizers: Mapping[str, Any]) -> None:
@@ -402,7 +413,9 @@ def test_trans_tokenization_from_a_lexicon_alone(material: Material) -> None:
         lexicon=material.lexicon,
         vocab_size=420,
     )
-    assert any("entries join 0 sentence pairs" in decision.value for decision in result.decisions)
+    assert [str(one) for one in result.decisions if one.what == "aligned"] == [
+        "aligned: 200 lexicon entries (there is no parallel text)"
+    ]
     target = Vocabulary.of(result.tokenizer)
     entries = [" " + line.split("\t")[1] for line in material.lexicon.read_text("utf-8").splitlines()]
     said = {i for ids in target.encode(entries) for i in ids}

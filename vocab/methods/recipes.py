@@ -119,9 +119,11 @@ def _from_links(kitchen: Kitchen, method: Callable[..., TransferPlan]) -> Transf
     if not src and lexicon is None:
         raise UsageError("there is neither parallel text nor a lexicon")
     if lexicon is not None and len(lexicon) > len(src):
-        kitchen.decisions.add(
-            "alignment", f"{len(lexicon):,} lexicon entries join {len(src):,} sentence pairs", "they are more"
-        )
+        if src:
+            beside, why = f" with {len(src):,} sentence pairs", "so few pairs gain by it"
+        else:
+            beside, why = "", "there is no parallel text"
+        kitchen.decisions.add("aligned", f"{len(lexicon):,} lexicon entries{beside}", why)
         # byte-level tokenizers know a word by the space before it, others put a mark there themselves
         src_space, tgt_space = (
             " " if side.kind == "byte-level" else "" for side in (kitchen.source, kitchen.target)

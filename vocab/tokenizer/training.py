@@ -204,10 +204,10 @@ def _size(asked: int | None, n_supported: int, n_base: int) -> int:
 
 def _why(asked: int | None, limit: int, size: int, rarest: int, text: str) -> str:
     if asked is not None:
-        return f"{size:,} tokens as asked, the rarest with a count of {rarest:,} when it was made ({text})"
+        return f"{size:,} tokens as asked; the rarest merge was seen {rarest:,} times in {text}"
     if size > limit - _MULTIPLE:
-        return f"{size:,} tokens, the limit, the rarest with a count of {rarest:,} when it was made ({text})"
-    return f"{size:,} tokens, as many as were seen at least twice when they were made ({text})"
+        return f"{size:,} tokens, the limit; the rarest merge was seen {rarest:,} times in {text}"
+    return f"{size:,} tokens: merges seen at least twice in {text}"
 
 
 def _unigram(
