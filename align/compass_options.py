@@ -83,7 +83,7 @@ class VectorOptions:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainOptions(SliceOptions, VectorOptions):
+class TrainOptions(VectorOptions, SliceOptions):
     """What decides a compass."""
 
     method: Method = option(
@@ -154,7 +154,7 @@ class ShiftOptions(SliceOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class IdentityOptions(ReadOptions, VectorOptions):
+class IdentityOptions(VectorOptions, ReadOptions):
     """What decides an identity test."""
 
     first: int = option(500, "Also count the most frequent words alone.", group="Test")

@@ -14,7 +14,7 @@ from cli.flags import Debug, Json
 from cli.screen import Screen, print_json
 
 
-def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
+def cache_commands(the_screen: Callable[[int], Screen]) -> typer.Typer:
     """The commands ``cache list``, ``cache verify`` and ``cache prune``."""
     app = typer.Typer(help="Look after the files that were fetched.", no_args_is_help=True)
 
@@ -31,15 +31,15 @@ def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         print("\n".join(columns(rows, numbers=(2,))))
         n_all = sum(entry.size_bytes for entry in entries)
         place = escape(str(default_cache()))
-        the_screen().console.print(f"{len(entries)} files, {n_all / 1e6:,.1f} MB in {place}", soft_wrap=True)
+        the_screen(0).console.print(f"{len(entries)} files, {n_all / 1e6:,.1f} MB in {place}", soft_wrap=True)
 
     @app.command()
     def verify(json_: Json = False, debug: Debug = False) -> None:
-        """Read every file whole and compare its SHA-256 with the recorded one; 3 when one differs."""
+        """Read every file whole and compare its SHA-256 with the recorded one; exit code 3 if one differs."""
         from vocab.fetching.cache import default_cache
         from vocab.fetching.cache import verify as verify_cache
 
-        screen = the_screen()
+        screen = the_screen(0)
         results = []
         for entry, good in verify_cache(progress=screen.progress().tell_bytes):
             results.append((entry, good))
@@ -91,7 +91,7 @@ def cache_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
                 wanted="either --all, or --older-than DAYS and/or --parts",
             )
         entries = to_prune(older_than_days=older_than, parts_only=parts)
-        console = the_screen().console
+        console = the_screen(0).console
         n_bytes = sum(entry.size_bytes for entry in entries)
         if entries and not yes:
             for entry in entries:

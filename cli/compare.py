@@ -25,7 +25,7 @@ _LAYOUTS: dict[str, Layout] = {".tsv": "tsv", ".md": "md"}
 WITHOUT = ("method", "head_method", "min_count", "scripts", "dtype", "pad_to_multiple_of")
 
 
-def compare_methods(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def compare_methods(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``compare``."""
 
     def compare(
@@ -75,8 +75,7 @@ def compare_methods(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer compare --tgt sw --methods "focus, 0.7*trans-tokenization + 0.3*focus" --out table.md
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else verbose
+        screen = the_screen(-1 if quiet else verbose)
         layout: Layout | None = None
         if out is not None:
             from align.place import check_file

@@ -55,7 +55,7 @@ def repeat_flags(args: Iterable[str], flags: Sequence[str]) -> list[str]:
     return [*given, flag] if flag and pending else given
 
 
-def compass_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
+def compass_commands(the_screen: Callable[[int], Screen]) -> typer.Typer:
     """The command ``compass`` and those under it."""
     app = typer.Typer(cls=_ManyGroup)
 
@@ -87,8 +87,7 @@ def compass_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
         if options == TrainOptions() and out is None:
             print(context.get_help())
             raise typer.Exit(2)
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         if out is None:
             raise UsageError("nowhere to write to", wanted="--out FOLDER")
         if not options.slices:
@@ -136,7 +135,7 @@ def compass_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
     return app
 
 
-def _identity(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def _identity(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     def identity(
         options: IdentityOptions,
         file: Annotated[Path, typer.Argument(help="Text, a sentence or paragraph a line.")],
@@ -150,8 +149,7 @@ def _identity(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer compass identity 1850s.txt
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         from align.compass import identity_test, number_slices
         from align.textfiles import read_lines
 

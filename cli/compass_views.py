@@ -24,7 +24,7 @@ _To = Annotated[str | None, typer.Option("--to", help="Slice; by default the las
 _N_SHOWN = 5
 
 
-def compare_slices(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def compare_slices(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``compass shift``."""
 
     def shift(
@@ -46,8 +46,7 @@ def compare_slices(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer compass shift compass --slices 1850s.txt 1950s.txt --permutations 19
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         from align.compass.correspond import near
         from align.compass.resampling import bootstrap_shift, permutation_test
 
@@ -120,7 +119,7 @@ def compare_slices(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     return shift
 
 
-def trace_word(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def trace_word(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``compass trace``."""
 
     def trace(
@@ -140,8 +139,7 @@ def trace_word(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer compass trace compass gay --plot gay.svg
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         from align.compass import Compass
         from align.compass.drawing import trace_svg
         from align.place import check_file, new_file
@@ -182,7 +180,7 @@ def trace_word(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     return trace
 
 
-def find_correspondents(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def find_correspondents(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``compass correspond``."""
 
     def correspond(

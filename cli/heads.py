@@ -17,7 +17,7 @@ _Dir = Annotated[Path, typer.Argument(metavar="DIR", help="A model directory.")]
 _Trust = Annotated[bool, typer.Option("--trust-remote-code", help="Run code that comes with the model.")]
 
 
-def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
+def heads_commands(the_screen: Callable[[int], Screen]) -> typer.Typer:
     """The commands ``heads add``, ``heads list`` and ``heads use``."""
     app = typer.Typer(help="Keep several vocabularies in one model directory.", no_args_is_help=True)
 
@@ -52,8 +52,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
 
         vocab-transfer heads add roberta --from roberta-sw --name sw --out roberta-both
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         from vocab.heads.adding import add_head
 
         screen.stage("comparing the bodies")
@@ -129,8 +128,7 @@ def heads_commands(the_screen: Callable[[], Screen]) -> typer.Typer:
 
         vocab-transfer heads use roberta-both sw --out roberta-sw
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         from vocab.heads.using import use_head
 
         place = out or Path(f"{folder.resolve().name}-{name}")

@@ -51,7 +51,10 @@ def transfer(
     context: typer.Context,
     options: TransferOptions,
     out: Annotated[
-        Path | None, typer.Option(help="Directory of the finished model; by default SRC-TGT.")
+        Path | None,
+        typer.Option(
+            help="Directory of the finished model; by default SRC-TGT, SRC-trimmed or SRC-TOKENIZER."
+        ),
     ] = None,
     overwrite: Overwrite = False,
     dry_run: DryRun = False,
@@ -70,6 +73,8 @@ def transfer(
 
     vocab-transfer --src demo --tgt sw
 
+    vocab-transfer --src roberta --tgt sw --dry-run
+
     vocab-transfer --src roberta --tgt sw
 
     vocab-transfer --src roberta --tgt sw --parallel train.en train.sw --out roberta-sw
@@ -81,13 +86,15 @@ def transfer(
     vocab-transfer --src ./my-model --tgt sw --mode extend --corpus sw.txt --out my-model-plus-sw
 
     vocab-transfer --src ./my-model --mode trim --corpus what-it-reads.txt
+
+    vocab-transfer --src ./small-model --mode swap --donor ./large-model --out draft-model
     """
     if context.invoked_subcommand is not None:
         return
     if len(sys.argv) == 1:
         print(context.get_help())
         raise typer.Exit(2)
-    _set_level(-1 if quiet else verbose)
+    _screen_at(-1 if quiet else verbose)
     from vocab.estimate import estimate
     from vocab.materials.survey import source_to_fetch
     from vocab.model_files.output import check_output
@@ -131,6 +138,18 @@ def transfer(
         print_json({"out": str(written.path), "rows": written.n_rows, **provenance(result)})
 
 
+def _screen_at(level: int) -> Screen:
+    """The screen, when it and the libraries below have been told how much they may say."""
+    _screen.level = level
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    if level < 1:
+        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when it is imported
+    if level < 0:
+        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
+        logging.getLogger("vocab").setLevel(logging.ERROR)
+    return _screen
+
+
 def _made_of(options: TransferOptions) -> str:
     """What sets the new model apart from the source, for its name."""
     if options.mode == "trim":
@@ -138,19 +157,31 @@ def _made_of(options: TransferOptions) -> str:
     return Path(str(options.named_tokenizer)).name if options.mode == "swap" else options.tgt
 
 
-app.callback(invoke_without_command=True)(with_flags(TransferOptions, transfer))
-app.command()(with_flags(TransferOptions, compare_methods(lambda: _screen), without=WITHOUT))
-app.command()(with_flags(TransferOptions, list_resources(lambda: _screen), only=LIST))
-app.command()(with_flags(TransferOptions, fetch_resources(lambda: _screen), only=FETCH))
-app.command()(with_flags(MapOptions, align_spaces(lambda: _screen)))
-app.command()(with_flags(InduceOptions, induce_lexicon(lambda: _screen)))
-app.command()(with_flags(WordsOptions, align_words(lambda: _screen)))
-app.add_typer(compass_commands(lambda: _screen), name="compass")
-app.add_typer(cache_commands(lambda: _screen), name="cache")
-app.add_typer(heads_commands(lambda: _screen), name="heads")
+_ON_TRANSFERS, _ON_MATERIAL, _ON_WORDS, _ON_ITSELF = (
+    f"Commands: {what}"
+    for what in ("transfers", "material", "word vectors and parallel text", "this installation")
+)
+app.callback(
+    invoke_without_command=True,
+    epilog="Exit codes: 0 done, 2 wrong flags, 3 input or output that cannot be used, 4 not converged, "
+    "5 something is missing or cannot be fetched, 130 interrupted.",
+)(with_flags(TransferOptions, transfer))
+app.command(rich_help_panel=_ON_TRANSFERS)(
+    with_flags(TransferOptions, compare_methods(_screen_at), without=WITHOUT)
+)
+app.command(rich_help_panel=_ON_MATERIAL)(with_flags(TransferOptions, list_resources(_screen_at), only=LIST))
+app.command(rich_help_panel=_ON_MATERIAL)(
+    with_flags(TransferOptions, fetch_resources(_screen_at), only=FETCH)
+)
+app.command(rich_help_panel=_ON_WORDS)(with_flags(MapOptions, align_spaces(_screen_at)))
+app.command(rich_help_panel=_ON_WORDS)(with_flags(InduceOptions, induce_lexicon(_screen_at)))
+app.command(rich_help_panel=_ON_WORDS)(with_flags(WordsOptions, align_words(_screen_at)))
+app.add_typer(compass_commands(_screen_at), name="compass", rich_help_panel=_ON_WORDS)
+app.add_typer(cache_commands(_screen_at), name="cache", rich_help_panel=_ON_MATERIAL)
+app.add_typer(heads_commands(_screen_at), name="heads", rich_help_panel=_ON_TRANSFERS)
 
 
-@app.command()
+@app.command(rich_help_panel=_ON_TRANSFERS)
 def explain(
     model: Annotated[Path, typer.Argument(help="Directory that vocab-transfer wrote.")],
     token: Annotated[str, typer.Argument(help="A new token, with or without its word-start mark, or an id.")],
@@ -161,7 +192,12 @@ def explain(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Say which old rows a new row is made of: habari = 0.71 news + 0.18 information."""
+    """Say which old rows a new row is made of: habari = 0.71 news + 0.18 information.
+
+    [bold]Examples[/bold]
+
+    vocab-transfer explain roberta-sw habari
+    """
     from vocab.plan import TransferPlan
 
     plan = TransferPlan.load(model, head=head)
@@ -180,7 +216,7 @@ def explain(
         print(explanation)
 
 
-@app.command()
+@app.command(rich_help_panel=_ON_TRANSFERS)
 def methods(
     json_: Json = False,
     debug: Debug = False,
@@ -203,7 +239,7 @@ def methods(
         print("\n".join(f"  {name:<22} {summary}" for name, summary in table.items()))
 
 
-@app.command()
+@app.command(rich_help_panel=_ON_ITSELF)
 def env(
     json_: Json = False,
     debug: Debug = False,
@@ -216,17 +252,6 @@ def env(
         print_json(found)
     else:
         print("\n".join(f"{key}: {value}" for key, value in found.items()))
-
-
-def _set_level(level: int) -> None:
-    """How much the libraries below may say."""
-    _screen.level = level
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
-    if level < 1:
-        os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # read when it is imported
-    if level < 0:
-        os.environ["HF_HUB_DISABLE_PROGRESS_BARS"] = "1"
-        logging.getLogger("vocab").setLevel(logging.ERROR)
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

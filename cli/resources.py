@@ -24,7 +24,7 @@ LIST = ("src_lang", "offline")
 FETCH = (*LIST, "fetch_pairs", "prefer", "exclude", "max_mb", "cache_dir")
 
 
-def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def list_resources(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``resources``."""
 
     def resources(
@@ -47,7 +47,7 @@ def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         from vocab.resources.choice import in_order
 
         src, tgt = find_language(options.src_lang), find_language(language)
-        screen = the_screen()
+        screen = the_screen(0)
         if tgt.note:
             screen.decisions().add("language", f"{tgt.name} ({tgt.code})", tgt.note)
         found = find(src, tgt, offline=options.offline or None)
@@ -63,7 +63,7 @@ def list_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     return resources
 
 
-def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def fetch_resources(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``fetch``."""
 
     def fetch(
@@ -95,8 +95,7 @@ def fetch_resources(the_screen: Callable[[], Screen]) -> Callable[..., None]:
         from vocab.resources.kit import write_kit
         from vocab.resources.selection import select
 
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         src, tgt = find_language(options.src_lang), find_language(language)
         options = replace(options, tgt=language, fetch=tuple(what))
         terms = terms_of(options)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from align.vectors import Vectors
 
 
-def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def align_spaces(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``align``."""
 
     def align(
@@ -37,8 +37,7 @@ def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer align --src-vectors en.vec --tgt-vectors es.vec --method vecmap-unsupervised --out map
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         from align.lexicon import in_case_of, read_lexicon
         from align.mapping.methods import fit, parse_settings, parse_steps
         from align.mapping.output import check_place, save_aligned
@@ -83,7 +82,7 @@ def align_spaces(the_screen: Callable[[], Screen]) -> Callable[..., None]:
     return align
 
 
-def induce_lexicon(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def induce_lexicon(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``induce``."""
 
     def induce(
@@ -106,8 +105,7 @@ def induce_lexicon(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer induce --parallel a.en a.sw --out lexicon.tsv
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         from align.induction.run import run_induction
 
         set_threads(options.threads)

@@ -16,7 +16,7 @@ from cli.flags import Debug, Json, Overwrite, Quiet
 from cli.screen import Screen, print_json
 
 
-def align_words(the_screen: Callable[[], Screen]) -> Callable[..., None]:
+def align_words(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     """The command ``words``."""
 
     def words(
@@ -39,8 +39,7 @@ def align_words(the_screen: Callable[[], Screen]) -> Callable[..., None]:
 
         vocab-transfer words --parallel new.en new.sw --load model.safetensors --posteriors --out -
         """
-        screen = the_screen()
-        screen.level = -1 if quiet else 0
+        screen = the_screen(-1 if quiet else 0)
         to_stdout = str(out) == "-"
         if to_stdout and json_:
             raise UsageError("--out - and --json both want stdout", hint="give --out a file")

@@ -50,7 +50,7 @@ class TransferOptions:
     )
     vocab_size: int | None = _option(None, "Size of the new vocabulary; by default chosen from the text.")
     add_tokens: int | None = _option(None, "Number of new tokens (extend); by default chosen from the text.")
-    min_count: int = _option(1, "Keep tokens that --corpus uses so often (trim).")
+    min_count: int = _option(1, "Keep tokens that --corpus uses at least so often (trim).")
     scripts: tuple[str, ...] = _option(
         (), "Keep tokens of this script, Latin or Latn (trim); repeatable. By default the one of --tgt."
     )
@@ -60,7 +60,8 @@ class TransferOptions:
     norm: Norm = _option(
         "auto",
         "Rescale mixed input rows: to the norm of their sources, to the mean of all old rows (source-mean), "
-        "or to the median of the old rows of their script (script-median).",
+        "or to the median of the old rows of their script (script-median); auto is sources for "
+        "trans-tokenization, else none.",
     )
     head_norm: HeadNorm = _option(
         "none", "The same for an untied head; longer head rows were seen to make models over-confident."
