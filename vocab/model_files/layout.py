@@ -282,8 +282,9 @@ def match_checkpoint(layout: VocabLayout, checkpoint: Checkpoint) -> dict[str, V
     """The checkpoint's names of the vocabulary's tensors.
 
     Names are matched exactly, with or without the base model's prefix (``bert.``), and by their last two
-    parts for names of older versions. Tensors that ``config.architectures`` does not use, such as a masked
-    language model's head next to a base model, are found through the other classes of the model type.
+    parts for names of older versions; an output head also by its shape, where one tensor is left. Tensors
+    that ``config.architectures`` does not use, such as a masked language model's head next to a base model,
+    are found through the other classes of the model type.
 
     Raises
     ------
@@ -294,6 +295,7 @@ def match_checkpoint(layout: VocabLayout, checkpoint: Checkpoint) -> dict[str, V
 
     names = checkpoint.tensors
     found = _match(layout, names)
+    found |= _renamed_head(layout, names, found)
     known = {key for key in names if _model_name(layout, key) in layout.state_names} | set(found)
     suspects = [key for key, info in names.items() if key not in known and layout.vocab_size in info.shape]
     for auto in (AutoModelForMaskedLM, AutoModelForCausalLM, AutoModelForSeq2SeqLM):
@@ -356,3 +358,24 @@ def _match(layout: VocabLayout, names: Mapping[str, TensorInfo]) -> dict[str, Vo
         if len(alike) == 1 and alike[0].name not in taken and layout.vocab_size in info.shape:
             found[key] = alike[0]
     return found
+
+
+def _renamed_head(
+    layout: VocabLayout, names: Mapping[str, TensorInfo], found: Mapping[str, VocabTensor]
+) -> dict[str, VocabTensor]:
+    """An untied head under a name that is not the model's (``embed_out`` of GPT-NeoX), told by its shape."""
+    taken = {tensor.name for tensor in found.values()}
+    missing = [
+        tensor
+        for tensor in layout.tensors
+        if tensor.role == "head" and tensor.tied_to is None and tensor.name not in taken
+    ]
+    strangers = [
+        key
+        for key, info in names.items()
+        if key not in found
+        and _model_name(layout, key) not in layout.state_names
+        and missing
+        and tuple(info.shape) == missing[0].shape
+    ]
+    return {strangers[0]: missing[0]} if len(missing) == len(strangers) == 1 else {}

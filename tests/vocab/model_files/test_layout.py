@@ -13,6 +13,7 @@ import transformers as tr
 from safetensors.torch import load_file, save_file
 
 from align.errors import InputError
+from vocab import transfer
 from vocab.model_files.checkpoint import open_checkpoint
 from vocab.model_files.layout import find_vocabulary, match_checkpoint, model_class, read_config
 
@@ -159,6 +160,36 @@ def test_head_that_the_named_architecture_does_not_use(saved_model: Callable[...
         "bert.embeddings.word_embeddings.weight": "input",
         "cls.predictions.bias": "bias",
     }
+
+
+def test_an_untied_head_with_a_name_of_its_own_on_disk(tmp_path: Path, tokenizers: Mapping[str, Any]) -> None:
+    """transformers calls GPT-NeoX's head ``lm_head`` and writes ``embed_out``."""
+    tokenizer = tokenizers["gpt2"]
+    config = tr.GPTNeoXConfig(
+        vocab_size=len(tokenizer) + 8,
+        hidden_size=16,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        intermediate_size=16,
+        tie_word_embeddings=False,
+        eos_token_id=tokenizer.eos_token_id,
+    )
+    tr.GPTNeoXForCausalLM(config).save_pretrained(tmp_path / "source")
+    tokenizer.save_pretrained(tmp_path / "source")
+    config, checkpoint = read_config(tmp_path / "source"), open_checkpoint(tmp_path / "source")
+    layout = find_vocabulary(tr.GPTNeoXForCausalLM, config)
+    found = {key: tensor.role for key, tensor in match_checkpoint(layout, checkpoint).items()}
+    assert found == {"gpt_neox.embed_in.weight": "input", "embed_out.weight": "head"}
+
+    result = transfer(tmp_path / "source", mode="trim", corpus=[["the old man walked to the river"]])
+    result.save(tmp_path / "trimmed")
+    old, new = (
+        tr.GPTNeoXForCausalLM.from_pretrained(tmp_path / name).lm_head.weight
+        for name in ("source", "trimmed")
+    )
+    rows, kept = result.plan.whole_rows
+    assert len(rows) == len(new) < len(tokenizer)
+    torch.testing.assert_close(new[rows], old[kept], rtol=0, atol=0)
 
 
 def test_unknown_tensor_as_long_as_the_vocabulary_is_reported(saved_model: Callable[..., Any]) -> None:
