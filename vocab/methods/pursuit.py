@@ -32,7 +32,7 @@ from vocab.methods.pursuit_state import Dictionary, Scratch, State, Work, aligne
 from vocab.methods.pursuit_vnni import COLUMNS
 
 _LANES = 32
-_CHUNK = 8  # rows that a thread takes at a time
+_CHUNK = 16  # rows that a thread takes at a time
 _BLOCK = 256  # rows pursued together, and rows of the Gram matrix in one product
 
 

@@ -181,31 +181,27 @@ def listed(typing_context: Any, flags: Any, out: Any, n_turns: Any) -> Any:
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         flags, out, n_turns = arguments
-        kept = function(
-            builder,
-            "llvm.masked.compressstore.v16i32",
-            ir.VoidType(),
-            [_INTEGERS, _WORD.as_pointer(), _FLAGS],
-        )
-        ones = function(builder, "llvm.ctpop.i16", ir.IntType(16), [ir.IntType(16)])
+        lowest = function(builder, "llvm.cttz.i64", _ADDRESS, [_ADDRESS, ir.IntType(1)])
         loop = Loop(builder, n_turns, [_ADDRESS(0)])
-        (n,) = loop.values
-        bits = load(builder, builder.add(flags, builder.mul(loop.index, _ADDRESS(8))), _ADDRESS)
+        word = load(builder, builder.add(flags, builder.mul(loop.index, _ADDRESS(8))), _ADDRESS)
+        start = builder.mul(loop.index, _ADDRESS(64))
+        head, body, after = (builder.append_basic_block(name) for name in ("bits", "bit", "none"))
         before = builder.block
-        with builder.if_then(builder.icmp_unsigned("!=", bits, _ADDRESS(0)), likely=False):
-            start = spread(builder, builder.trunc(builder.mul(loop.index, _ADDRESS(64)), _WORD), _INTEGERS)
-            more = n
-            for part in range(4):
-                some = builder.trunc(builder.lshr(bits, _ADDRESS(16 * part)), ir.IntType(16))
-                columns = builder.add(start, ir.Constant(_INTEGERS, list(range(16 * part, 16 * part + 16))))
-                at = pointer(builder, builder.add(out, builder.mul(more, _ADDRESS(4))), _WORD)
-                builder.call(kept, [columns, at, builder.bitcast(some, _FLAGS)])
-                more = builder.add(more, builder.zext(builder.call(ones, [some]), _ADDRESS))
-            inside = builder.block
-        count = builder.phi(_ADDRESS)
-        count.add_incoming(n, before)
-        count.add_incoming(more, inside)
-        loop.close([count])
+        builder.branch(head)
+        builder.position_at_end(head)
+        bits, n = builder.phi(_ADDRESS), builder.phi(_ADDRESS)
+        bits.add_incoming(word, before)
+        n.add_incoming(loop.values[0], before)
+        builder.cbranch(builder.icmp_unsigned("!=", bits, _ADDRESS(0)), body, after)
+        builder.position_at_end(body)
+        column = builder.add(start, builder.call(lowest, [bits, ir.IntType(1)(1)]))
+        at = pointer(builder, builder.add(out, builder.mul(n, _ADDRESS(4))), _WORD)
+        builder.store(builder.trunc(column, _WORD), at)
+        bits.add_incoming(builder.and_(bits, builder.sub(bits, _ADDRESS(1))), body)
+        n.add_incoming(builder.add(n, _ADDRESS(1)), body)
+        builder.branch(head)
+        builder.position_at_end(after)
+        loop.close([n])
         return loop.values[0]
 
     return types.int64(*[types.int64] * 3), generate
