@@ -6,8 +6,10 @@ import json
 from collections.abc import Callable
 from functools import cache
 
+import numpy as np
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, trainers
 
+from vocab.plan import Origin, TransferPlan
 from vocab.tokens import BYTE_TO_CHAR, Vocabulary
 
 SENTENCES = [
@@ -114,3 +116,13 @@ def byte_level_of(vocab: dict[str, int]) -> Tokenizer:
 
 def joined(vocabulary: Vocabulary, ids: list[int]) -> bytes:
     return b"".join(vocabulary.surfaces[i] for i in ids)
+
+
+def check_pieces(plan: TransferPlan, copied: TransferPlan, tgt: Vocabulary, *, complete: bool) -> None:
+    """`plan` copies what both tokenizers have, its rows sum to 1, and if `complete` no row is missing."""
+    known = copied.origins != Origin.EMPTY
+    np.testing.assert_array_equal(plan.origins[known], copied.origins[known])
+    filled = plan.origins != Origin.EMPTY
+    np.testing.assert_allclose(plan.weights.sum(axis=1), filled, atol=1e-6)
+    if complete:
+        assert filled[[bool(surface) for surface in tgt.surfaces]].all()
