@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from align.errors import InputError, UsageError
+from align.errors import InputError, OutputError, ToolkitError, UsageError
 from vocab.factorized.factors import factorize
 from vocab.model_files.checkpoint import Change, Checkpoint, open_checkpoint
 from vocab.model_files.layout import (
@@ -31,6 +31,7 @@ from vocab.model_files.surgery import side_of
 
 if TYPE_CHECKING:
     import torch
+    from transformers import PreTrainedModel
 
 FACTORS = "factorized"
 PRIMITIVES = "primitives.safetensors"
@@ -148,3 +149,19 @@ def write_factors(folder: Path, changes: Mapping[str, Change], config: Mapping[s
         {"format": "pt"},
     )
     return {"model_type": MODEL_TYPE, "rank": next(iter(parts.values())).rank, "model": dict(config)}
+
+
+def open_written(folder: Path) -> PreTrainedModel:
+    """Open kept factors that have just been written, for :func:`vocab.model_files.verify.verify_directory`.
+
+    Raises
+    ------
+    OutputError
+        They cannot be opened.
+    """
+    from vocab.factorized.model import load_factorized
+
+    try:
+        return load_factorized(folder)
+    except ToolkitError as error:
+        raise OutputError(f"the written model failed its check: {error.what}", where=error.where) from error

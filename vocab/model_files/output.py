@@ -11,8 +11,7 @@ from typing import TYPE_CHECKING, Any
 from align import place
 from align.errors import InputError, UsageError
 from align.place import put_in_place, temporary_sibling
-from vocab.factorized.output import FACTORS, low_rank_changes, low_rank_notes, write_factors
-from vocab.factorized.verify import verify_factorized
+from vocab.factorized.output import FACTORS, low_rank_changes, low_rank_notes, open_written, write_factors
 from vocab.fetching.cache import sha256_of
 from vocab.model_files.checkpoint import (
     DTYPES,
@@ -274,7 +273,7 @@ def write_model_directory(
         digests = _write_files(model, folder, tgt_tokenizer, link=link, trust_remote_code=trust_remote_code)
         (folder / CARD).write_text(card, encoding="utf-8")
         model = replace(model, notes=(*model.notes, *low_rank_notes(model.changes)))
-        verification = (verify_factorized if keep_factorized else verify_directory)(
+        verification = verify_directory(
             folder,
             tgt_tokenizer,
             model.layout,
@@ -283,6 +282,8 @@ def write_model_directory(
             texts=probe_texts,
             device=device,
             trust_remote_code=trust_remote_code,
+            weights=folder / FACTORS if keep_factorized else None,
+            open_model=open_written if keep_factorized else None,
         )
         _write_provenance(folder, provenance, model, verification)
         if confirm is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -52,6 +52,8 @@ def verify_directory(
     texts: Sequence[str] = (),
     device: str = "cpu",
     trust_remote_code: bool = False,
+    weights: Path | None = None,
+    open_model: Callable[[Path], PreTrainedModel] | None = None,
 ) -> Verification:
     """Reload tokenizer and model from `folder` and compare them with what was to be written.
 
@@ -71,6 +73,10 @@ def verify_directory(
         Probe texts besides the built-in ones.
     device : str
         Where the forward pass runs, ``cpu`` or ``cuda``.
+    weights : Path, optional
+        Where the checkpoint lies, if not in `folder`.
+    open_model : callable, optional
+        Opens what AutoModel does not, from `folder`.
 
     Raises
     ------
@@ -85,7 +91,7 @@ def verify_directory(
     folder = Path(folder)
     probes = [*PROBES, *texts]
     reloaded = check_tokenizer(folder, tokenizer, probes, trust_remote_code=trust_remote_code)
-    checkpoint = open_checkpoint(folder)
+    checkpoint = open_checkpoint(weights or folder)
     for name, digest in digests.items():
         if hashlib.sha256(tensor_bytes(checkpoint.read(name))).hexdigest() != digest:
             raise _failed("a tensor reads back with other values than were written", folder, where=name)
@@ -94,7 +100,10 @@ def verify_directory(
         raise _failed("token ids beyond the embedding rows", folder, got=size, wanted=f"at most {n_rows}")
     forward = reason_not_to_load(checkpoint, layout)
     if not forward:
-        model = _check_loading(folder, layout, checkpoint, digests, trust_remote_code=trust_remote_code)
+        if open_model is not None:
+            model = open_model(folder)
+        else:
+            model = _check_loading(folder, layout, checkpoint, digests, trust_remote_code=trust_remote_code)
         check_forward(model, reloaded, probes, folder, n_rows=n_rows, device=device)
         forward = "passed"
     return Verification(n_rows, len(digests), len(probes), round_trip(reloaded, probes), forward)
