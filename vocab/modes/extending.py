@@ -135,7 +135,7 @@ def extend_tokenizer(
     n_old = max(ids.values()) + 1
     limit, min_count = (max_auto, _MIN_COUNT) if asked is None else (asked, 1)
     grow = {"unigram": _more_unigram, "wordpiece": _more_wordpiece}.get(algorithm, _more_bpe)
-    tokens, model = grow(spec, ids, words, limit, min_count, asked is None)
+    tokens, model = grow(_Wish(spec, ids, words, limit, min_count, asked is None))
     text = f"{chunks.n_lines:,} lines with {len(words):,} different words"
     if not tokens:
         raise InputError("the text has no new tokens to offer", got=text)
@@ -152,15 +152,16 @@ def extend_tokenizer(
         raise OutputError("the extended tokenizer has other ids than were given to it")
     vocabulary = Vocabulary.of(tokenizer)
     check_reachable(vocabulary, range(n_old, len(vocabulary)), words)
-    why = "as asked" if asked is not None else "as many as were seen at least twice when they were made"
-    if asked is None and len(tokens) > max_auto - _MULTIPLE:
-        why = "the limit"
+    why = f", as asked, from {text}"
+    if asked is None:
+        is_limit = len(tokens) > max_auto - _MULTIPLE
+        why = f", the limit, from {text}" if is_limit else f": merges seen at least twice in {text}"
     return ExtendedTokenizer(
         tokenizer,
         algorithm,
         n_old,
         tuple(tokens),
-        f"{len(tokens):,} new tokens after {n_old:,}, {why} ({text})",
+        f"{len(tokens):,} new tokens after {n_old:,}{why}",
         changed_share(Vocabulary.of(src_tokenizer), vocabulary, src_texts) if src_texts else None,
         report(vocabulary, chunks.sample, find_unreachable=False),
         chunks.sample,
@@ -207,97 +208,88 @@ def _new_characters(words: Mapping[str, int], known: Collection[str], min_count:
     return sorted(fresh, key=lambda token: (-counts[token], token))
 
 
-def _kept_size(n_old: int, n_supported: int, limit: int, is_auto: bool) -> int:
-    """How many of the supported tokens are taken."""
-    if not is_auto:
-        return min(limit, n_supported)
-    n_taken = min(limit, n_supported)
-    return max(n_taken - (n_old + n_taken) % _MULTIPLE, min(n_taken, 1))
+@dataclass(frozen=True)
+class _Wish:
+    """What is to be extended, by what, and how far; `words` with their counts."""
+
+    spec: Mapping[str, Any]
+    ids: Mapping[str, int]
+    words: Mapping[str, int]
+    limit: int
+    min_count: int
+    is_auto: bool
+
+    @property
+    def n_old(self) -> int:
+        return max(self.ids.values()) + 1
+
+    def kept_size(self, n_supported: int) -> int:
+        """How many of the supported tokens are taken."""
+        n_taken = min(self.limit, n_supported)
+        if not self.is_auto:
+            return n_taken
+        return max(n_taken - (self.n_old + n_taken) % _MULTIPLE, min(n_taken, 1))
+
+    def filled(self, new: Sequence[str]) -> dict[str, int]:
+        """The model's vocabulary with the `new` tokens after the last id.
+
+        Added tokens that stand outside the model go into it: it counts its ids, and would give theirs away.
+        """
+        vocab = dict(self.spec["model"]["vocab"])
+        vocab |= dict(sorted(self.ids.items(), key=lambda item: item[1]))
+        return vocab | {token: self.n_old + i for i, token in enumerate(new)}
+
+    def merged(self, fresh: Sequence[str], limit: int) -> list[tuple[str, str]]:
+        """Pairs to join, on top of the old vocabulary and the `fresh` characters."""
+        algorithm = algorithm_of(self.spec)
+        vocab = self.filled(fresh)
+        model = bare(self.spec, self.spec["model"] | {"vocab": vocab})
+        tokens = [""] * (self.n_old + len(fresh))
+        for token, i in vocab.items():
+            tokens[i] = token
+        boundary = np.zeros(len(tokens), bool)
+        apart = {entry["content"] for entry in self.spec["added_tokens"]} | {unknown_token(self.spec)}
+        if self.spec["model"].get("byte_fallback"):
+            apart |= set(byte_tokens())
+        boundary[[vocab[token] for token in apart if token in vocab]] = True
+        return continue_merges(
+            segments(model, list(self.words)),
+            list(self.words.values()),
+            tokens,
+            boundary=boundary,
+            max_merges=limit,
+            min_count=self.min_count,
+            prefix="##" if algorithm == "wordpiece" else "",
+            max_length=_MAX_PIECE if algorithm == "bpe" else 0,
+        ).pairs
 
 
-def _merged(
-    spec: Mapping[str, Any],
-    ids: Mapping[str, int],
-    words: Mapping[str, int],
-    fresh: Sequence[str],
-    limit: int,
-    min_count: int,
-) -> list[tuple[str, str]]:
-    """Pairs to join, on top of the old vocabulary and the `fresh` characters."""
-    algorithm = algorithm_of(spec)
-    n_old = max(ids.values()) + 1
-    vocab = _filled(spec, ids, fresh)
-    model = bare(spec, spec["model"] | {"vocab": vocab})
-    tokens = [""] * (n_old + len(fresh))
-    for token, i in vocab.items():
-        tokens[i] = token
-    boundary = np.zeros(len(tokens), bool)
-    apart = {entry["content"] for entry in spec["added_tokens"]} | {unknown_token(spec)}
-    if spec["model"].get("byte_fallback"):
-        apart |= set(byte_tokens())
-    boundary[[vocab[token] for token in apart if token in vocab]] = True
-    return continue_merges(
-        segments(model, list(words)),
-        list(words.values()),
-        tokens,
-        boundary=boundary,
-        max_merges=limit,
-        min_count=min_count,
-        prefix="##" if algorithm == "wordpiece" else "",
-        max_length=_MAX_PIECE if algorithm == "bpe" else 0,
-    ).pairs
-
-
-def _filled(spec: Mapping[str, Any], ids: Mapping[str, int], new: Sequence[str]) -> dict[str, int]:
-    """The model's vocabulary with the `new` tokens after the last id.
-
-    Added tokens that stand outside the model go into it: it counts its ids, and would give theirs away.
-    """
-    n_old = max(ids.values()) + 1
-    vocab = dict(spec["model"]["vocab"]) | dict(sorted(ids.items(), key=lambda item: item[1]))
-    return vocab | {token: n_old + i for i, token in enumerate(new)}
-
-
-def _more_bpe(
-    spec: Mapping[str, Any],
-    ids: Mapping[str, int],
-    words: Mapping[str, int],
-    limit: int,
-    min_count: int,
-    is_auto: bool,
-) -> tuple[list[str], dict[str, Any]]:
+def _more_bpe(wish: _Wish) -> tuple[list[str], dict[str, Any]]:
     fresh: list[str] = []
-    if algorithm_of(spec) == "bpe":  # a byte-level alphabet is complete
-        fresh = _new_characters(words, ids, _MIN_COUNT, "")[:limit]
-    pairs = _merged(spec, ids, words, fresh, limit - len(fresh), min_count)
+    if algorithm_of(wish.spec) == "bpe":  # a byte-level alphabet is complete
+        fresh = _new_characters(wish.words, wish.ids, _MIN_COUNT, "")[: wish.limit]
+    pairs = wish.merged(fresh, wish.limit - len(fresh))
     candidates = [*fresh, *(left + right for left, right in pairs)]
-    tokens = candidates[: _kept_size(max(ids.values()) + 1, len(candidates), limit, is_auto)]
+    tokens = candidates[: wish.kept_size(len(candidates))]
     pairs = pairs[: max(len(tokens) - len(fresh), 0)]
-    merges = [*spec["model"]["merges"], *map(list, pairs)]
-    return tokens, dict(spec["model"]) | {"vocab": _filled(spec, ids, tokens), "merges": merges}
+    merges = [*wish.spec["model"]["merges"], *map(list, pairs)]
+    return tokens, dict(wish.spec["model"]) | {"vocab": wish.filled(tokens), "merges": merges}
 
 
-def _more_wordpiece(
-    spec: Mapping[str, Any],
-    ids: Mapping[str, int],
-    words: Mapping[str, int],
-    limit: int,
-    min_count: int,
-    is_auto: bool,
-) -> tuple[list[str], dict[str, Any]]:
+def _more_wordpiece(wish: _Wish) -> tuple[list[str], dict[str, Any]]:
+    spec, limit, n_old = wish.spec, wish.limit, wish.n_old
     prefix = spec["model"]["continuing_subword_prefix"]
-    n_old = max(ids.values()) + 1
-    fresh = _new_characters(words, ids, _MIN_COUNT, prefix)[:limit]
+    fresh = _new_characters(wish.words, wish.ids, _MIN_COUNT, prefix)[:limit]
     # merges that only lead to others are never matched, so that more are needed than asked for
-    pairs = _merged(spec, ids, words, fresh, 8 * limit, min_count)
+    pairs = wish.merged(fresh, 8 * limit)
     candidates = [*fresh, *(left + right[len(prefix) :] for left, right in pairs)]
-    spelled = list(words)
+    spelled = list(wish.words)
 
     def settled(tokens: list[str], others: Sequence[str], size: int) -> list[str]:
         """`size` tokens that the words' segmentation takes, refilled from the others."""
         waiting = iter(others)
         while True:
-            model = bare(spec, spec["model"] | {"vocab": _filled(spec, ids, tokens)})
+            model = bare(spec, spec["model"] | {"vocab": wish.filled(tokens)})
             made = {i for word in segments(model, spelled) for i in word}
             used = [t for i, t in enumerate(tokens) if i < len(fresh) or n_old + i in made]
             refilled = used + list(islice(waiting, size - len(used)))
@@ -306,36 +298,27 @@ def _more_wordpiece(
             tokens = refilled
 
     tokens = settled(candidates[:limit], candidates[limit:], limit)
-    n_taken = _kept_size(n_old, len(tokens), limit, is_auto)
+    n_taken = wish.kept_size(len(tokens))
     if n_taken < len(tokens):
         tokens = settled(tokens[:n_taken], tokens[n_taken:], n_taken)
-    return tokens, dict(spec["model"]) | {"vocab": _filled(spec, ids, tokens)}
+    return tokens, dict(spec["model"]) | {"vocab": wish.filled(tokens)}
 
 
-def _more_unigram(
-    spec: Mapping[str, Any],
-    ids: Mapping[str, int],
-    words: Mapping[str, int],
-    limit: int,
-    min_count: int,
-    is_auto: bool,
-) -> tuple[list[str], dict[str, Any]]:
-    vocab = [list(entry) for entry in spec["model"]["vocab"]]
+def _more_unigram(wish: _Wish) -> tuple[list[str], dict[str, Any]]:
+    vocab = [list(entry) for entry in wish.spec["model"]["vocab"]]
     lowest = min(score for _, score in vocab)
-    outside = sorted((i, token) for token, i in ids.items() if i >= len(vocab))
-    n_old = len(vocab) + len(outside)
-    known = {
-        piece: score for piece, score in vocab if piece not in {e["content"] for e in spec["added_tokens"]}
-    }
+    outside = sorted((i, token) for token, i in wish.ids.items() if i >= len(vocab))
+    added = {entry["content"] for entry in wish.spec["added_tokens"]}
+    known = {piece: score for piece, score in vocab if piece not in added}
     found = more_pieces(
-        words,
+        wish.words,
         known,
-        taken=set(ids),
-        limit=limit,
-        min_count=min_count,
+        taken=set(wish.ids),
+        limit=wish.limit,
+        min_count=wish.min_count,
         unknown=lowest - 10.0,  # what the tokenizers library charges for an unknown character
-        is_auto=is_auto,
+        is_auto=wish.is_auto,
     )
-    pieces = found[: _kept_size(n_old, len(found), limit, is_auto)]
+    pieces = found[: wish.kept_size(len(found))]
     vocab += [[token, lowest] for _, token in outside] + [list(entry) for entry in pieces]
-    return [piece for piece, _ in pieces], dict(spec["model"]) | {"vocab": vocab}
+    return [piece for piece, _ in pieces], dict(wish.spec["model"]) | {"vocab": vocab}
