@@ -258,7 +258,7 @@ def _from_hub(
 
     try:
         path = snapshot(cached_only=offline)
-    except Exception as error:
+    except Exception as error:  # huggingface_hub's errors have no base of their own: _raise_ours sorts them
         partial = getattr(error, "snapshot_path", None)
         if partial is not None and _is_enough(Path(partial), weights=weights):
             path = Path(partial)
@@ -266,7 +266,7 @@ def _from_hub(
             # for some of these huggingface_hub looks into the cache by itself, and for others it does not
             try:
                 path = snapshot(cached_only=True)
-            except Exception:
+            except Exception:  # the first error says more
                 _raise_ours(error, name, repo, revision, cache, endpoint, offline)
         else:
             _raise_ours(error, name, repo, revision, cache, endpoint, offline)
@@ -326,8 +326,13 @@ def _raise_ours(
             where=cache,
             hint="Name another place with HF_HOME or a cache directory",
         )
-    elif _is_broken_line(error) or isinstance(error, (OSError, RuntimeError)):
-        # nearly all of huggingface_hub's errors are OSErrors; RuntimeError comes from its Rust client
+    elif (
+        _is_broken_line(error)
+        or isinstance(error, (OSError, RuntimeError))
+        or type(error).__module__.startswith("huggingface_hub.")
+    ):
+        # nearly all of huggingface_hub's errors are OSErrors, some only Exceptions; RuntimeError comes from
+        # its Rust client
         cause = error.__cause__ or error
         reason = "offline mode is on" if offline else f"{endpoint} failed: {_one_line(cause)}"
         at_revision = f" --revision {revision}" if revision else ""

@@ -230,6 +230,21 @@ def test_wrong_length(hub: FakeHub) -> None:
         resolve_model("roberta", offline=True)
 
 
+def test_errors_of_the_client_that_are_no_os_errors(hub: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    class NotAsExpected(Exception):
+        pass
+
+    def fail(*_: object, **__: object) -> None:
+        raise NotAsExpected("chunk 3")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fail)
+    with pytest.raises(NotAsExpected):  # a fault of this program has to be seen as one
+        resolve_model("roberta")
+    NotAsExpected.__module__ = "huggingface_hub.errors"
+    with pytest.raises(UnavailableError, match=r"failed: NotAsExpected: chunk 3\. .*`hf download"):
+        resolve_model("roberta")
+
+
 def test_what_other_tools_fetched_without_a_readme_is_enough(hub: FakeHub) -> None:
     first = resolve_model("roberta")
     (first.path / "README.md").unlink()
