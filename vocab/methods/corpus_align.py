@@ -58,7 +58,7 @@ def corpus_align(
 
     Notes
     -----
-    About a second for 30,000 sentences. Memory: the distinct words, or 4,096 lines where a tokenizer has
+    About 4 s for 30,000 sentences. Memory: the distinct words, or 4,096 lines where a tokenizer has
     tokens of several words, and the counts.
 
     The authors' code (lowres-cve) differs in three ways that are not followed: it keeps the last occurrence
