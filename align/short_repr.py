@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from dataclasses import fields
 from typing import Any
 
-import numpy as np
-
 _MAX_ITEMS = 6
 _MAX_CHARS = 120
 
@@ -22,6 +20,8 @@ def short_repr(self: Any) -> str:
 
 
 def _told(value: Any) -> str:
+    import numpy as np  # not for --help, which reads the options
+
     if isinstance(value, np.ndarray):
         return f"<{value.dtype} {_by(value.shape)}>"
     if hasattr(value, "nnz"):
