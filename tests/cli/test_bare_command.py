@@ -206,7 +206,10 @@ def test_without_a_network_the_bundled_pairs_do(
     ("flags", "reason"),
     [
         ([], "OPUS's corpora of en-tt could not be looked up"),
-        (["--offline"], "OPUS's corpora of en-tt is not in the cache, and offline mode is on"),
+        (
+            ["--offline"],
+            "offline mode is on, and OPUS's corpora of en-tt were never looked up here (http://127.0.0.1:9/?",
+        ),
     ],
 )
 def test_without_a_network_and_a_bundled_text(
@@ -224,6 +227,18 @@ def test_without_a_network_and_a_bundled_text(
         "`vocab-transfer --src ./roberta-base --tgt tt --resources kit`",
     ):
         assert said in run.err
+
+
+def test_corpora_asked_for_by_name_without_a_network(
+    cli: Command, monkeypatch: pytest.MonkeyPatch, material: Material
+) -> None:
+    monkeypatch.setenv("VOCAB_TRANSFER_OPUS_URL", "http://127.0.0.1:9/")
+    run = cli(
+        "--src", material.source, "--tgt", "tt", "--src-lang", "ru", "--fetch", "opus:auto", "--offline"
+    )
+    assert run.code == 5
+    assert "run `vocab-transfer fetch tt opus:auto --src-lang ru --to kit`, copy what is written" in run.err
+    assert "here give `--resources kit` instead of --fetch." in run.err
 
 
 def test_a_language_that_opus_does_not_have(cli: Command, corpora: FakeOpus, material: Material) -> None:
@@ -358,7 +373,7 @@ def _read_all(end: int) -> Iterator[bytes]:
 def test_a_kit_of_what_is_in_the_cache(cli: Command, corpora: FakeOpus) -> None:
     nothing = cli("fetch", "sw", "opus:Tatoeba", "--to", "kit", "--offline")
     assert nothing.code == 5
-    assert "OPUS's corpora of en-sw is not in the cache, and offline mode is on" in nothing.err
+    assert "offline mode is on, and OPUS's corpora of en-sw were never looked up here (http" in nothing.err
     assert "Where there is a network run the same command, and copy the directory" in nothing.err
     assert corpora.hub.requests == []
     assert cli("resources", "sw").code == 0  # by which the list is kept

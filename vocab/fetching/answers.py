@@ -30,7 +30,7 @@ def ask(url: str, folder: Path, *, label: str, name: str, understand: Callable[[
     label : str
         With what the kept file's name begins.
     name : str
-        What messages call it.
+        What messages call it, in the plural.
     understand : callable
         Makes the result of the JSON; raises UnavailableError for what it does not understand, which is then
         not kept.
@@ -53,7 +53,8 @@ def ask(url: str, folder: Path, *, label: str, name: str, understand: Callable[[
             return _fresh(url, kept, name, understand)
         return old
     if offline:
-        raise UnavailableError(f"{name} is not in the cache, and offline mode is on", where=url)
+        # the address last: the sentence is about what it lists
+        raise UnavailableError(f"offline mode is on, and {name} were never looked up here ({url})")
     return _fresh(url, kept, name, understand)
 
 

@@ -77,7 +77,19 @@ def survey(
     if options.resources is not None:
         parts.append(select_folder(options.resources, src, tgt, terms))
     if requests:
-        parts.append(select(requests, src, tgt, terms))
+        try:
+            parts.append(select(requests, src, tgt, terms))
+        except UnavailableError as error:
+            if error.hint is not None:
+                raise
+            asked = " ".join(requests)
+            raise UnavailableError(
+                error.what,
+                got=error.got,
+                where=error.where,
+                hint=f"on a machine with a network run `{_prepare(src, tgt, asked)}`, copy what is "
+                "written, and here give `--resources kit` instead of --fetch",
+            ) from error
     if adds:
         try:
             parts.append(select(["opus:auto"], src, tgt, terms, by_itself=True))
@@ -151,8 +163,8 @@ def do_without(error: UnavailableError, options: TransferOptions, src: Language,
     from vocab.resources import bundled
 
     from_lang = "" if src.code == "en" else f" --src-lang {src.code}"
-    prepare = f"vocab-transfer fetch {tgt.code} opus:auto{from_lang} --to kit"
-    reason = f"{error.where}: {error.what}" if error.where is not None else error.what
+    prepare = _prepare(src, tgt, "opus:auto")
+    reason = f"{error.what} ({error.where})" if error.where is not None else error.what
     n_pairs = sum(r.n_pairs or 0 for r in bundled.find(src, tgt) if r.kind == "parallel")
     if n_pairs:
         warnings.warn(
@@ -178,6 +190,12 @@ def do_without(error: UnavailableError, options: TransferOptions, src: Language,
         f"`vocab-transfer --src {'./' * is_on_hub}{model} --tgt {tgt.code}{from_lang} --resources kit`; "
         f"or pass --parallel train.{src.code} train.{tgt.code} or --corpus text.txt",
     ) from error
+
+
+def _prepare(src: Language, tgt: Language, what: str) -> str:
+    """The command that fills a directory where there is a network."""
+    from_lang = "" if src.code == "en" else f" --src-lang {src.code}"
+    return f"vocab-transfer fetch {tgt.code} {what}{from_lang} --to kit"
 
 
 def _lacks_text(options: TransferOptions) -> bool:

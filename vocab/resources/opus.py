@@ -96,7 +96,7 @@ def find_text(lang: Language, cache: Path, *, offline: bool) -> list[Resource]:
             url,
             cache / "opus",
             label=f"text.{code}",
-            name=f"OPUS's text of {code}",
+            name=f"OPUS's texts of {code}",
             understand=partial(_understand_text, code=code, where=url),
             offline=offline,
         )
