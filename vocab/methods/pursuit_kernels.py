@@ -226,13 +226,16 @@ def _judge(
         else:
             others = flagged(work.flags[t], work.position, size, guesses.columns) if size else -1
             others, count, first, listed, floor = shortlist(others, line, work.position, size, floor, guesses)
-            least = max(abs(np.float64(line[first])) - 2.0 * work.slacks[2 * t], listed)
-            fewer = 0
+            apart = abs(np.float64(line[first])) - 2.0 * work.slacks[2 * t]
+            least, fewer = max(apart, listed), 0
             for i in range(others):
                 column = guesses.columns[i]
                 if abs(line[column]) >= least:
                     found[fewer] = column
                     fewer += 1
+            if fewer == 1 and apart >= listed:  # no other can be as good
+                at, best = size, first
+                continue
             others, listed = fewer, least
         unsure = True
         work.n_found[t] = others
@@ -243,7 +246,7 @@ def _judge(
         _residuals(state.X[row], n, base + n - 1, work)
     for t in range(n):
         size = base + t
-        if size < end and work.n_found[t] == 0:
+        if work.n_found[t] == 0:
             continue
         guessed = chosen[size] if size < end else first
         least = np.float64(work.floors[t]) if size < end else listed
