@@ -80,6 +80,8 @@ def _parse_mixture(text: str) -> Mixture:
         weight = match["weight"]
         if weight is None and len(found) > 1:
             raise UsageError("a mixture needs a weight for every method", got=text.strip(), wanted=_EXAMPLE)
+        if match["name"] == "auto":
+            raise UsageError("auto is a choice of --method alone", got=text.strip(), hint="name a method")
         method = find_method(match["name"])
         call = parse_call(method, match["options"]) if (match["options"] or "").strip() else Call(method)
         terms.append((1.0 if weight is None else float(weight), call))

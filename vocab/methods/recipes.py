@@ -64,11 +64,22 @@ class Kitchen:
         materials = self.materials
         if materials.src_vectors is not None and materials.tgt_vectors is not None:
             return materials.src_vectors, materials.tgt_vectors
+        tgt_vectors = self.tgt_vectors
+        from align.fasttext_training import train_fasttext
+
+        with self.progress.stage("train word vectors"):
+            return train_fasttext(materials.src_text), tgt_vectors
+
+    @cached_property
+    def tgt_vectors(self) -> Vectors:
+        """Word vectors of the target language alone."""
+        if self.materials.tgt_vectors is not None:
+            return self.materials.tgt_vectors
         from align.fasttext_training import train_fasttext
 
         self.decisions.add("vectors", "fastText trained on the given text", "none were given")
         with self.progress.stage("train word vectors"):
-            return train_fasttext(materials.src_text), train_fasttext(materials.text)
+            return train_fasttext(self.materials.text)
 
     @cached_property
     def donor(self) -> NDArray[Any]:
@@ -145,6 +156,13 @@ def _by_vectors(method: Callable[..., TransferPlan], kitchen: Kitchen, options: 
     )
 
 
+def _focus(kitchen: Kitchen, options: Options) -> TransferPlan:
+    """By vectors of tokens that are trained on the text, or in word mode by vectors of words."""
+    if options.get("mode") == "word":
+        return methods.focus(kitchen.source, kitchen.target, vectors=kitchen.tgt_vectors, **options)
+    return methods.focus(kitchen.source, kitchen.target, texts=kitchen.materials.text, **options)
+
+
 # What stands in brackets behind the method's name goes to its function as it is.
 _RECIPES: Mapping[str, Callable[[Kitchen, Options], TransferPlan]] = {
     "trans-tokenization": _trans_tokenization,
@@ -156,9 +174,7 @@ _RECIPES: Mapping[str, Callable[[Kitchen, Options], TransferPlan]] = {
     "ramen-parallel": lambda kitchen, options: _from_links(
         kitchen, partial(methods.ramen_parallel, **options)
     ),
-    "focus": lambda kitchen, options: methods.focus(
-        kitchen.source, kitchen.target, texts=kitchen.materials.text, **options
-    ),
+    "focus": _focus,
     "corpus-align": lambda kitchen, options: methods.corpus_align(
         kitchen.source, kitchen.target, texts=kitchen.materials.text, **options
     ),

@@ -42,6 +42,7 @@ def test_printing_and_reading_agree(text: str) -> None:
         ("0.7*copy + 0.7*mean", "do not sum to 1"),
         ("0.7*copy + mean", "weight for every method"),
         ("copy >", "not a method"),
+        ("auto > mean", "auto is a choice of --method alone"),
         ("", "not a method"),
         ("constituents(middle)", "does not know what 'middle' is"),
         ("constituents(middle)", "mean|length|first|last"),

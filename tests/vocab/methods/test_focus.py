@@ -9,11 +9,15 @@ from align.errors import UsageError
 from align.normalize import unit
 from align.vectors import WordVectors, read_vectors
 from tests.vocab.small_vocabularies import byte_level, open_space
+from vocab.materials.gathering import Materials
+from vocab.methods.expression import parse_expression
 from vocab.methods.focus import _focus, focus, train_token_vectors
 from vocab.methods.overlap import Overlap, overlap
+from vocab.methods.recipes import Kitchen
 from vocab.methods.similarity import TokenVectors, vectors_of_texts
 from vocab.methods.sparsemax import sparsemax_reference
 from vocab.plan import Origin, TransferPlan
+from vocab.progress import Decisions, Progress
 from vocab.tokens import Vocabulary
 
 SHARED = [f" s{i}".encode() for i in range(40)]
@@ -76,6 +80,20 @@ def test_words_share_a_vector_whatever_surrounds_them():
     plan = focus(src, tgt, vectors=space, mode="word")
     np.testing.assert_array_equal(plan.weights.toarray()[7, 5:], [1, 0])
     assert list(plan.origins[5:]) == [Origin.COPIED, Origin.COPIED, Origin.MIXED, Origin.EMPTY, Origin.EMPTY]
+
+
+def test_word_mode_of_an_expression_takes_vectors_of_words():
+    src, tgt = byte_level([b"maji", b" mto"]), byte_level([b"maji", b" mto", b" maji", b" mito"])
+    space = open_space(("maji", "mto", "mito"), np.eye(3, 2, dtype=np.float32) + 0.1)
+    materials = Materials(None, ["maji mto mito"], (), None, None, space)
+    sides = Vocabulary.of(src), Vocabulary.of(tgt)
+    plan = Kitchen(*sides, materials, 0, Decisions(), Progress()).plan(
+        parse_expression("focus(word)").chain[0].terms[0][1]
+    )
+    expected = focus(src, tgt, vectors=space, mode="word")
+    assert list(expected.origins[7:]) == [Origin.MIXED, Origin.MIXED]
+    np.testing.assert_array_equal(plan.weights.toarray(), expected.weights.toarray())
+    np.testing.assert_array_equal(plan.origins, expected.origins)
 
 
 def test_fuzzy_matches_take_the_lowest_id():
