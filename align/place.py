@@ -68,6 +68,24 @@ def check_output(
     return out_dir
 
 
+def require_space(out_dir: Path, *, n_bytes: int) -> None:
+    """Refuse a place whose file system has no room for `n_bytes`.
+
+    Raises
+    ------
+    OutputError
+    """
+    free = shutil.disk_usage(out_dir.parent).free
+    if free < n_bytes + _SLACK:
+        raise OutputError(
+            "not enough disk space",
+            got=f"{free / 1e6:,.0f} MB free",
+            wanted=f"{(n_bytes + _SLACK) / 1e6:,.0f} MB",
+            where=out_dir.parent,
+            hint="free some space or give another --out",
+        )
+
+
 @contextlib.contextmanager
 def temporary_sibling(out_dir: Path, *, n_bytes: int) -> Iterator[Path]:
     """A new directory beside `out_dir`, on the same file system; removed if it is still there at the end.
@@ -79,14 +97,7 @@ def temporary_sibling(out_dir: Path, *, n_bytes: int) -> Iterator[Path]:
     """
     folder = out_dir.parent / f".{out_dir.name}.partial-{secrets.token_hex(4)}"
     try:
-        free = shutil.disk_usage(out_dir.parent).free
-        if free < n_bytes + _SLACK:
-            raise OutputError(
-                "not enough disk space",
-                got=f"{free / 1e6:.0f} MB free",
-                wanted=f"{(n_bytes + _SLACK) / 1e6:.0f} MB",
-                where=out_dir.parent,
-            )
+        require_space(out_dir, n_bytes=n_bytes)
         folder.mkdir()
         yield folder
     except OSError as error:
@@ -143,7 +154,14 @@ def _make_parent(path: Path) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the parent directory: {error.strerror}", where=path.parent) from error
+        in_the_way = next((one for one in path.parents if one.exists() and not one.is_dir()), None)
+        raise OutputError(
+            f"cannot make the parent directory: {error.strerror}",
+            where=path.parent,
+            hint="give another --out"
+            if in_the_way is None
+            else f"{in_the_way} is a file; give another --out",
+        ) from error
     if not os.access(path.parent, os.W_OK | os.X_OK):
         raise OutputError(
             "the parent directory is not writable", where=path.parent, hint="give another --out"

@@ -95,7 +95,8 @@ def transfer(
         print(context.get_help())
         raise typer.Exit(2)
     _screen_at(-1 if quiet else verbose)
-    from vocab.estimate import estimate
+    from align.place import require_space
+    from vocab.estimate import estimate, least_bytes
     from vocab.materials.survey import source_to_fetch
     from vocab.model_files.output import check_output
     from vocab.pipeline import execute, prepare
@@ -129,6 +130,7 @@ def transfer(
                 methods = {}
             print_json({"mode": options.mode, **methods, "out": str(folder), **figures})
         return
+    require_space(folder.expanduser().resolve(), n_bytes=least_bytes(prepared))
     result = execute(prepared)
     written = result.save(folder, overwrite=overwrite)
     _screen.result(result, written)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import warnings
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
-from vocab.model_files.checkpoint import open_checkpoint
+from vocab.model_files.checkpoint import open_checkpoint, rewritten_bytes
+from vocab.model_files.layout import find_vocabulary, match_checkpoint, model_class, read_config
 from vocab.options import TransferOptions
 
 if TYPE_CHECKING:
@@ -45,6 +48,20 @@ def estimate(prepared: Prepared) -> dict[str, Any]:
         seconds += cells / 1e6 * _ALIGN_S_PER_MCELL
         memory += cells * _ALIGN_BYTES_PER_CELL / 1e6
     return figures | {"about_seconds": round(seconds), "about_memory_mb": round(memory)}
+
+
+def least_bytes(prepared: Prepared) -> int:
+    """Bytes of weights that the finished model has at least: those without the vocabulary's dimension."""
+    trust, path = prepared.options.trust_remote_code, prepared.source.path
+    config = read_config(path, trust_remote_code=trust)
+    checkpoint = open_checkpoint(path)
+    layout = find_vocabulary(model_class(config, path, trust_remote_code=trust), config)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they are said when the model is written
+        changed = match_checkpoint(layout, checkpoint)
+    body = {name: tensor for name, tensor in checkpoint.tensors.items() if name not in changed}
+    dtype = None if prepared.options.dtype == "keep" else prepared.options.dtype
+    return rewritten_bytes(replace(checkpoint, tensors=body), {}, dtype=dtype)
 
 
 def _vocabulary(options: TransferOptions, *, has_text: bool) -> int | str:

@@ -8,6 +8,7 @@ import shutil
 from collections import namedtuple
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -298,3 +299,16 @@ def test_revision_of_a_local_model(refused: Refused, material: Material) -> None
 def test_a_directory_without_a_model(refused: Refused) -> None:
     Path("empty").mkdir()
     assert "no config.json" in refused(3, "--src", "./empty", "--out", "model")
+
+
+def test_a_full_disk_is_said_before_the_work(
+    refused: Refused, material: Material, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def too_late(_: object) -> None:
+        raise AssertionError("the work began")
+
+    monkeypatch.setattr("vocab.pipeline.execute", too_late)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(free=0))
+    line = refused(3, *material.args, "--out", "model")
+    assert "not enough disk space (got 0 MB free" in line
+    assert line.endswith("Free some space or give another --out.")
