@@ -135,10 +135,12 @@ def products_plain(
     flags: NDArray[np.uint16],
 ) -> None:
     """The same for processors without these instructions; the last digits may differ."""
-    sums = np.empty(PANEL, np.int32)
     for panel in range(len(packed)):
         for t in range(STEPS):
-            sums[:] = starts[t]
+            # whole numbers first stand where their result will
+            sums = out[t, panel * PANEL : (panel + 1) * PANEL].view(np.int32)
+            for j in range(PANEL):
+                sums[j] = starts[t]
             for group in range(n_groups):
                 words = packed[panel, group]
                 for i in range(ROWS):
