@@ -20,7 +20,7 @@ from align.mapping import LinearMap
 from align.mapping.methods import METHODS as MAPPINGS
 from align.normalize import unit
 from vocab import methods
-from vocab.methods import Method
+from vocab.methods import Method, Need
 
 Value = bool | int | float | str
 _SCALARS = (bool, int, float, str)
@@ -40,6 +40,16 @@ class Call:
         if not self.options:
             return self.method.name
         return f"{self.method.name}({', '.join(_printed(*option) for option in self.options)})"
+
+    @property
+    def needs(self) -> tuple[Need, ...]:
+        """Material that the method needs; some mappings find their pairs without a lexicon."""
+        given = dict(self.options)
+        entry = MAPPINGS.get(str(given.get("mapping")))
+        finds_pairs = entry is not None and (entry.seeds is not None or not entry.pairs)
+        if "seeds" in options_of(self.method) and ("seeds" in given or finds_pairs):
+            return tuple(need for need in self.method.needs if need != "lexicon")
+        return self.method.needs
 
     def keywords(self) -> dict[str, Any]:
         """Keyword arguments of the method's function."""

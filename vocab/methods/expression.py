@@ -51,7 +51,8 @@ class Expression:
     @property
     def needs(self) -> tuple[Need, ...]:
         """The material that the methods need, each kind once."""
-        return tuple(dict.fromkeys(need for method in self.methods for need in method.needs))
+        calls = [call for mixture in self.chain for _, call in mixture.terms]
+        return tuple(dict.fromkeys(need for call in calls for need in call.needs))
 
     @property
     def fallbacks(self) -> tuple[Method, ...]:

@@ -127,6 +127,10 @@ def test_needs_and_fallbacks_follow_the_methods() -> None:
     expression = parse_expression("0.5*trans-tokenization + 0.5*wechsel > constituents")
     assert expression.needs == ("parallel", "vectors", "lexicon")
     assert [method.name for method in expression.fallbacks] == ["mean"]
+    for text in ("wechsel(seeds=identical)", "wechsel(vecmap-unsupervised)", "wechsel(vecmap-identical)"):
+        assert parse_expression(text).needs == ("vectors",)
+    for text in ("wechsel(vecmap)", "ofa(vecmap-unsupervised)"):  # ofa maps by a lexicon or not at all
+        assert parse_expression(text).needs == ("vectors", "lexicon")
     assert [method.name for method in parse_expression("wechsel").fallbacks] == [
         "copy",
         "constituents",
