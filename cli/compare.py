@@ -86,7 +86,7 @@ def compare_methods(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
             check_file(out, overwrite=overwrite)
         from vocab.comparison.comparing import compare as run
         from vocab.comparison.held_out import read_evaluation
-        from vocab.comparison.table import as_json, explained, formatted
+        from vocab.comparison.table import as_json, explained, formatted, one_line
 
         def agree(selection: Selection) -> None:
             from vocab.materials.survey import source_to_fetch
@@ -94,6 +94,13 @@ def compare_methods(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
             ask_first(screen, selection, yes=yes, model=source_to_fetch(options))
 
         finished: list[MethodResult] = []
+
+        def tell(result: MethodResult) -> None:
+            finished.append(result)
+            if not screen.console.is_terminal:  # where no spinner says that it goes on
+                screen.note(one_line(result))
+
+        screen.note(f"source {options.src}, target {options.tgt}")
         try:
             comparison = run(
                 options,
@@ -104,7 +111,7 @@ def compare_methods(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
                 agree=agree,
                 decisions=screen.decisions(),
                 progress=screen.progress(),
-                tell=finished.append,
+                tell=tell,
             )
         except KeyboardInterrupt:
             screen.stop()

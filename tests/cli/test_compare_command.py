@@ -34,6 +34,10 @@ def test_a_table_on_stdout_and_in_a_file(
         line.split("\t")[0] for line in out.read_text(encoding="utf-8").splitlines()[1:]
     }
     assert "left out: omp" in done.err
+    assert done.err.startswith(f"source {material.source}, target sw\n")
+    finished = [line for line in done.err.splitlines() if line.startswith(("copy: MRR", "mean: MRR"))]
+    assert len(finished) == 2
+    assert all(line.endswith(" s") for line in finished)
     again = cli(*args, "--out", out)
     assert (again.code, "already exists" in again.err) == (3, True)
     assert cli(*args, "--out", out, "--overwrite", "-q").err == ""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
@@ -115,13 +116,14 @@ def compare(
     if not wanted:
         raise UsageError("no method has what it needs", got="; ".join(map(": ".join, left_out)))
     bench = _Bench.of(prepared, wanted, evaluation, deleted_share)
-    results = []
-    for measure in (
-        bench.source,
-        *((lambda e=expression: bench.method(e)) for expression in wanted),
-        *((bench.shuffled,) if control else ()),
+    results: list[MethodResult] = []
+    warned: set[str] = set()
+    for name, measure in (
+        (SOURCE, bench.source),
+        *((str(expression), lambda e=expression: bench.method(e)) for expression in wanted),
+        *(((SHUFFLED, bench.shuffled),) if control else ()),
     ):
-        results.append(measure())
+        results.append(_once(warned, name, measure))
         if tell is not None:
             tell(results[-1])
     ordered, ordered_by = in_order(results)
@@ -135,6 +137,18 @@ def shuffled_constituents(source: Vocabulary, target: Vocabulary, *, seed: int) 
     order = np.arange(plan.n_tgt)
     order[rows] = np.random.default_rng(seed).permutation(rows)
     return replace(plan, weights=plan.weights[order], method=SHUFFLED, options={SHUFFLED: {"seed": seed}})
+
+
+def _once(warned: set[str], name: str, measure: Callable[[], MethodResult]) -> MethodResult:
+    """Measure; what methods warn of is said once, with the name of the first that did."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        result = measure()
+    for one in caught:
+        if str(one.message) not in warned:
+            warned.add(str(one.message))
+            warnings.warn(f"{name}: {one.message}", one.category, stacklevel=3)
+    return result
 
 
 def _chosen(methods: Sequence[str]) -> list[Expression]:

@@ -13,6 +13,17 @@ from vocab.progress import Decision
 
 SOURCE, SHUFFLED = "the source model", "constituents, shuffled"
 _TELLING, _OF_CHANCE = 0.05, 5  # P@1, and how many times what guessing finds
+_BY_RETRIEVAL, _BY_RECREATED, _BY_BITS = (
+    "retrieval (MRR)",
+    "recreated tokens (centred cosine)",
+    "bits per byte",
+)
+# by what a comparison may be ordered, and why by that
+ORDERS = {
+    _BY_RETRIEVAL: "the figure nearest to what the model is for",
+    _BY_RECREATED: "as too few sentences find their translation for retrieval to tell methods apart",
+    _BY_BITS: "as neither retrieval nor recreated tokens tell methods apart here",
+}
 
 
 @dataclass(frozen=True)
@@ -96,10 +107,10 @@ def in_order(results: Sequence[MethodResult]) -> tuple[list[MethodResult], str]:
     found = [result.retrieval for result in results if result.retrieval is not None]
     hits = ((one.tgt_to_src + one.src_to_tgt) / 2 - max(_TELLING, _OF_CHANCE / one.n_pairs) for one in found)
     if any(surplus >= 0 for surplus in hits):
-        return by("retrieval (MRR)", lambda r: None if r.retrieval is None else r.retrieval.mrr)
+        return by(_BY_RETRIEVAL, lambda r: None if r.retrieval is None else r.retrieval.mrr)
     if any(result.recreated for result in results):
         return by(
-            "recreated tokens (centred cosine)",
+            _BY_RECREATED,
             lambda r: None if r.recreated is None else r.recreated.input.centred,
         )
-    return by("bits per byte", lambda r: None if r.bits_per_byte is None else -r.bits_per_byte.bits_per_byte)
+    return by(_BY_BITS, lambda r: None if r.bits_per_byte is None else -r.bits_per_byte.bits_per_byte)

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from vocab.comparison.results import Comparison, MethodResult
+from vocab.comparison.results import ORDERS, Comparison, MethodResult
 from vocab.plan.rows import OriginShare
 
 Layout = Literal["text", "tsv", "md"]
@@ -66,7 +66,7 @@ _COLUMNS = (
     _Column("text_taken_over", "", _share(0, lambda share: share.text_share)),
     _Column("text_made", "", _share(1, lambda share: share.text_share)),
     _Column("text_drawn", "", _share(2, lambda share: share.text_share)),
-    _Column("recreated_cosine", "again cos", _of_recreated("input", "cosine")),
+    _Column("recreated_cosine", "recreated cos", _of_recreated("input", "cosine")),
     _Column("recreated_centred", "centred", _of_recreated("input", "centred")),
     _Column("recreated_p_at_1", "P@1", _of_recreated("input", "p_at_1")),
     _Column("head_recreated_cosine", "head cos", _of_recreated("head", "cosine")),
@@ -133,14 +133,15 @@ def explained(comparison: Comparison) -> list[str]:
     lines = [
         f"{facts['source']} ({facts['src_vocabulary']:,} tokens) to {facts['target']} "
         f"({facts['tgt_vocabulary']:,} tokens); measured on {facts['evaluation']}, before any training",
-        f"ordered by {comparison.ordered_by}",
+        f"ordered by {comparison.ordered_by}, {ORDERS[comparison.ordered_by]}",
         "rows and text: taken over from equal tokens / made of old rows / drawn, in percent",
     ]
     if "deleted_tokens" in facts:
         mean_row = facts["deleted_mean_row"].input
         lines.append(
-            f"recreated: {facts['deleted_tokens']:,} tokens deleted from the source and made again; the mean "
-            f"of all rows has cosine {mean_row.cosine:.3f}, centred {mean_row.centred:.3f}"
+            f"recreated: {facts['deleted_tokens']:,} tokens deleted from the source and made again; cosine "
+            f"to the true rows (the mean of all rows has {mean_row.cosine:.3f}), the same without what all "
+            f"rows share (centred; {mean_row.centred:.3f}), and how often the true row is the nearest (P@1)"
         )
     lines += [f"{what} not measured: {why}" for what, why in facts.get("not_measured", {}).items()]
     if "bits per byte" not in facts.get("not_measured", {}):
@@ -156,8 +157,27 @@ def explained(comparison: Comparison) -> list[str]:
         "s and MiB: to make the plan and apply it, and what memory that took beyond what the process held "
         f"(peak resident set){shared}"
     )
-    lines += [f"left out: {method}, {why}" for method, why in comparison.left_out]
+    names: dict[str, list[str]] = {}
+    for method, why in comparison.left_out:
+        names.setdefault(why, []).append(method)
+    lines += [f"left out: {', '.join(methods)}: {why}" for why, methods in names.items()]
     return lines
+
+
+def one_line(result: MethodResult) -> str:
+    """A result as soon as there is one: its most telling figures."""
+    if result.failed:
+        return f"{result.method}: {result.note}"
+    said = []
+    if result.retrieval is not None:
+        said.append(f"MRR {result.retrieval.mrr:.3f}")
+    if result.recreated is not None:
+        said.append(f"recreated {result.recreated.input.centred:.3f} (centred)")
+    if result.bits_per_byte is not None:
+        said.append(f"{result.bits_per_byte.bits_per_byte:.3f} bits/byte")
+    if result.time_s is not None:
+        said.append(f"{result.time_s:.1f} s")
+    return f"{result.method}: {', '.join(said) or 'nothing to measure'}"
 
 
 def as_json(comparison: Comparison) -> dict[str, Any]:

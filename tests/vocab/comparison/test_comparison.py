@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,11 @@ from align import lexicons  # type: ignore[attr-defined]  # installed from data/
 from align.errors import InputError, UsageError
 from tests.vocab.conftest import SENTENCES
 from vocab.comparison import comparing
-from vocab.comparison.comparing import compare, shuffled_constituents
+from vocab.comparison.comparing import _once, compare, shuffled_constituents
 from vocab.comparison.held_out import Evaluation
 from vocab.comparison.leave_out import Closeness, Recreated
 from vocab.comparison.peak_memory import PeakMemory
-from vocab.comparison.results import SHUFFLED, SOURCE, MethodResult, in_order
+from vocab.comparison.results import SHUFFLED, SOURCE, Comparison, MethodResult, in_order
 from vocab.comparison.table import as_json, explained, formatted
 from vocab.evaluation import BitsPerByte, Retrieval
 from vocab.methods import constituents
@@ -77,7 +78,7 @@ def test_figures_of_a_comparison(source: Path) -> None:
     assert len(tsv.splitlines()) == len(text.splitlines()) == len(md.splitlines()) - 1 == 6
     assert {len(line.split("\t")) for line in tsv.splitlines()} == {len(tsv.splitlines()[0].split("\t"))}
     assert "rows_taken_over" in tsv
-    assert any(line.startswith("left out: omp, no donor") for line in explained(found))
+    assert any(line.startswith("left out: omp: no donor") for line in explained(found))
     assert as_json(found)["facts"]["deleted_mean_row"]["input"]["cosine"] is not None
 
 
@@ -114,6 +115,33 @@ def test_an_error_of_one_method_is_a_line(source: Path, monkeypatch: pytest.Monk
     assert by_name["constituents"].bits_per_byte is not None
     assert "a planted error" in formatted(found.results)
     assert found.facts["evaluation"].startswith("12 pairs held out")
+
+
+def test_what_is_left_out_for_one_reason_is_one_line_and_the_order_is_explained() -> None:
+    facts: dict[str, Any] = dict.fromkeys(("source", "target", "evaluation"), "x")
+    facts |= {"src_vocabulary": 1, "tgt_vocabulary": 1, "scored_bytes": 1, "seconds": {}}
+    why = (("omp", "no donor: --donor"), ("wechsel", "no vectors"), ("clp", "no donor: --donor"))
+    lines = explained(Comparison((), "retrieval (MRR)", why, facts))
+    assert [line for line in lines if line.startswith("left out")] == [
+        "left out: omp, clp: no donor: --donor",
+        "left out: wechsel: no vectors",
+    ]
+    assert "ordered by retrieval (MRR), the figure nearest to what the model is for" in lines
+
+
+def test_a_warning_is_said_once_and_names_the_method() -> None:
+    warned: set[str] = set()
+
+    def measure() -> MethodResult:
+        warnings.warn("3 pairs are lost", stacklevel=1)
+        warnings.warn("3 pairs are lost", stacklevel=1)
+        return MethodResult("ofa")
+
+    with warnings.catch_warnings(record=True) as heard:
+        warnings.simplefilter("always")
+        _once(warned, "ofa", measure)
+        _once(warned, "ramen", measure)
+    assert [str(one.message) for one in heard] == ["ofa: 3 pairs are lost"]
 
 
 def test_text_alone_and_a_base_model(saved_model: Callable[..., tuple[Path, Any]]) -> None:
