@@ -170,6 +170,9 @@ def prepare_model(
             part.pop("torch_dtype", None)
             part["dtype"] = dtype
     generation = new_generation_config(src_dir, ids)
+    n_padding = layout.vocab_size - plan.n_src
+    if n_padding > 0 and n_rows == plan.n_tgt:
+        ids.notes.append(f"the source's {n_padding} padding rows are left out")
     if n_rows > plan.n_tgt:
         ids.notes.append(f"{n_rows - plan.n_tgt} padding rows after the {plan.n_tgt} tokens")
     return PreparedModel(

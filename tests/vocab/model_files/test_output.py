@@ -174,7 +174,8 @@ def test_padded_source_and_padded_target(saved_model: Callable[..., Any], tmp_pa
     _, tokenizer = saved_model("bert")
     n = len(Vocabulary.of(tokenizer))
     src, _ = saved_model("bert", n_rows=n + 7)
-    write(src, tmp_path / "tight", identity_plan(tokenizer), tokenizer, tokenizer)
+    tight = write(src, tmp_path / "tight", identity_plan(tokenizer), tokenizer, tokenizer)
+    assert "the source's 7 padding rows are left out" in tight.notes
     written = write(
         src, tmp_path / "out", identity_plan(tokenizer), tokenizer, tokenizer, pad_to_multiple_of=64
     )
