@@ -121,7 +121,7 @@ _OURS = {
     ),
     "mergekit": (
         'H = np.load(f"{folder}/helper.npy")\n'
-        "from vocab.methods.pursuit import pursue\n"
+        "from vocab.methods.pursuit.coding import pursue\n"
         'pursue(H[:64], H[64:192], k=4)\nstage("open")',  # compiles
         "plan = methods.omp(src, tgt, donor_matrix=H, k=64)",
     ),

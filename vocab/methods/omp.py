@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from vocab.methods.donor import Donor
-from vocab.methods.pursuit import pursue
+from vocab.methods.pursuit.coding import pursue
 from vocab.plan import TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
 
@@ -52,7 +52,7 @@ def omp(
 
     Notes
     -----
-    Time and memory are those of :func:`vocab.methods.pursuit.pursue`.
+    Time and memory are those of :func:`vocab.methods.pursuit.coding.pursue`.
     """
     donor = Donor.of(src_tokenizer, tgt_tokenizer, donor_matrix)
     code = pursue(donor.matrix[donor.new], donor.shared_rows, k=k)

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
 from vocab.methods.omp import omp
-from vocab.methods.pursuit import pursue
+from vocab.methods.pursuit.coding import pursue
 from vocab.plan import Origin
 from vocab.tokens import BYTE_TO_CHAR, Vocabulary
 
@@ -192,7 +192,7 @@ def test_bad_input() -> None:
 
 _PRINT = """
 import hashlib, numpy as np
-from vocab.methods.pursuit import pursue
+from vocab.methods.pursuit.coding import pursue
 rng = np.random.default_rng(0)
 X, D = (rng.standard_normal((n, 40)).astype(np.float32) + 1 for n in (300, 700))
 code = pursue(X, np.vstack([D, D]), k=12)
@@ -298,10 +298,10 @@ def test_against_recorded_codes(name: str, atol: float, shared_golden: Path) -> 
 
 def test_both_kinds_of_products_are_the_plain_sum() -> None:
     from align.neighbors.vnni import available
-    from vocab.methods import pursuit_products as kernels
-    from vocab.methods.pursuit_guess import flagged, free_columns
-    from vocab.methods.pursuit_vectors import STEPS
-    from vocab.methods.pursuit_vnni import PANEL
+    from vocab.methods.pursuit import products as kernels
+    from vocab.methods.pursuit.guess import flagged, free_columns
+    from vocab.methods.pursuit.vectors import STEPS
+    from vocab.methods.pursuit.vnni import PANEL
 
     rng = np.random.default_rng(5)
     m, size = 150, 7

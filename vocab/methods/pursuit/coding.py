@@ -8,11 +8,11 @@ is nearly always enough.
 
 Reading those rows is what costs, so a pursuit guesses four atoms ahead and verifies them together. The next
 atoms are nearly always among the few dozen with the largest products now: pursuit goes on among these alone
-(`pursuit_guess`). The guesses are appended with exact float64 products (`pursuit_algebra`), and one pass over
-the rows gives the products of all atoms after each of the four codes (`pursuit_products`). A guess stands
+(`guess`). The guesses are appended with exact float64 products (`algebra`), and one pass over
+the rows gives the products of all atoms after each of the four codes (`products`). A guess stands
 unless some other atom is, within the proven error of these products, as good; such are scored in float64
 against the residual itself, and where one is better, it is taken and the later guesses are dropped
-(`pursuit_kernels`). So the atoms do not depend on guesses, BLAS, the number of threads or that rounding.
+(`kernels`). So the atoms do not depend on guesses, BLAS, the number of threads or that rounding.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
-from vocab.methods.pursuit_kernels import advance
-from vocab.methods.pursuit_products import keep
-from vocab.methods.pursuit_state import Dictionary, Scratch, State, Work, aligned, buffers, scratch
-from vocab.methods.pursuit_vnni import COLUMNS
+from vocab.methods.pursuit.kernels import advance
+from vocab.methods.pursuit.products import keep
+from vocab.methods.pursuit.state import Dictionary, Scratch, State, Work, aligned, buffers, scratch
+from vocab.methods.pursuit.vnni import COLUMNS
 
 _LANES = 32
 _CHUNK = 16  # rows that a thread takes at a time

@@ -1,16 +1,16 @@
-"""Kernels of :mod:`vocab.methods.pursuit`: one row's pursuit from atom to atom."""
+"""Kernels of :mod:`vocab.methods.pursuit.coding`: one row's pursuit from atom to atom."""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vocab.methods.pursuit_algebra import inner_products, solve_lower, solve_upper
-from vocab.methods.pursuit_guess import copy, flagged, free_columns, grow_inverse, guess, shortlist
-from vocab.methods.pursuit_products import LOW, pack, products, round_weights
-from vocab.methods.pursuit_state import KEPT, Dictionary, Scratch, State, Work
-from vocab.methods.pursuit_vectors import STEPS, add_rows, dot_four, fetch, leaf
-from vocab.methods.pursuit_vnni import ROWS
+from vocab.methods.pursuit.algebra import inner_products, solve_lower, solve_upper
+from vocab.methods.pursuit.guess import copy, flagged, free_columns, grow_inverse, guess, shortlist
+from vocab.methods.pursuit.products import LOW, pack, products, round_weights
+from vocab.methods.pursuit.state import KEPT, Dictionary, Scratch, State, Work
+from vocab.methods.pursuit.vectors import STEPS, add_rows, dot_four, fetch, leaf
+from vocab.methods.pursuit.vnni import ROWS
 
 _MANY = 64  # atoms to score worth another pass with the second bytes
 _SOLVED = 1e-12  # of a row's squared length: what float32 rows leave of an exact code

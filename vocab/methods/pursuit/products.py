@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from align.neighbors.vnni import available
-from vocab.methods.pursuit_vectors import STEPS, leaf
-from vocab.methods.pursuit_vnni import COLUMNS, PANEL, ROWS, interleave, place, subtract_rows
+from vocab.methods.pursuit.vectors import STEPS, leaf
+from vocab.methods.pursuit.vnni import COLUMNS, PANEL, ROWS, interleave, place, subtract_rows
 
 byte_place = nb.njit(cache=True)(place)
 

@@ -1,4 +1,4 @@
-"""Vector loops of :mod:`vocab.methods.pursuit` in float64 and float32, four of a kind at a time.
+"""Vector loops of :mod:`vocab.methods.pursuit.coding` in float64 and float32, four of a kind at a time.
 
 Written as LLVM code that numba compiles into its caller, for any processor. Sums run in one fixed order.
 All addresses are of contiguous numbers; widths are multiples of 32.

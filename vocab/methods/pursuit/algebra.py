@@ -1,4 +1,4 @@
-"""Triangular systems with four right sides at once, for :mod:`vocab.methods.pursuit`.
+"""Triangular systems with four right sides at once, for :mod:`vocab.methods.pursuit.coding`.
 
 A row of four numbers, one for each side, lies together; matrices have rows `n_bytes` apart. Written as
 LLVM code that numba compiles into its caller.
@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import ir
 from numba import types
 
-from vocab.methods.pursuit_vectors import STEPS, Loop, function, intrinsic, load, pointer, spread
+from vocab.methods.pursuit.vectors import STEPS, Loop, function, intrinsic, load, pointer, spread
 
 _ADDRESS, _DOUBLE, _FLOAT = ir.IntType(64), ir.DoubleType(), ir.FloatType()
 _SIDES, _FLOATS = ir.VectorType(_DOUBLE, STEPS), ir.VectorType(_FLOAT, 16)

@@ -11,7 +11,7 @@ from typing import Any
 from llvmlite import binding, ir
 from numba import types
 
-from vocab.methods.pursuit_vectors import STEPS, Loop, function, intrinsic, load, pointer, spread
+from vocab.methods.pursuit.vectors import STEPS, Loop, function, intrinsic, load, pointer, spread
 
 COLUMNS, ROWS = 64, 4  # columns whose bytes change places, rows side by side
 PANEL = 32  # columns whose rows lie together

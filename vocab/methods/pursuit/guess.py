@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from vocab.methods.pursuit_algebra import add_squares, combine
-from vocab.methods.pursuit_products import byte_place, products, round_weights
-from vocab.methods.pursuit_state import SHORT, Dictionary, Scratch
-from vocab.methods.pursuit_vectors import STEPS, fetch, leaf, listed, reaching
-from vocab.methods.pursuit_vnni import PANEL, ROWS
+from vocab.methods.pursuit.algebra import add_squares, combine
+from vocab.methods.pursuit.products import byte_place, products, round_weights
+from vocab.methods.pursuit.state import SHORT, Dictionary, Scratch
+from vocab.methods.pursuit.vectors import STEPS, fetch, leaf, listed, reaching
+from vocab.methods.pursuit.vnni import PANEL, ROWS
 
 _WANTED, _FEWEST = 48, 20
 

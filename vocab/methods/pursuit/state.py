@@ -1,4 +1,4 @@
-"""What the kernels of :mod:`vocab.methods.pursuit` work on."""
+"""What the kernels of :mod:`vocab.methods.pursuit.coding` work on."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from vocab.methods.pursuit_vectors import STEPS
-from vocab.methods.pursuit_vnni import PANEL, ROWS
+from vocab.methods.pursuit.vectors import STEPS
+from vocab.methods.pursuit.vnni import PANEL, ROWS
 
 SHORT = 64  # most atoms in a shortlist
 KEPT = 128  # atoms whose scores are kept through a segment
