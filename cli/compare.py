@@ -11,7 +11,7 @@ import typer
 
 from align.errors import UsageError
 from cli.flags import Debug, Json, Overwrite, Quiet, Verbose, Yes
-from cli.resources import ask_first
+from cli.resources import ask_first, own_files
 from cli.screen import Screen, print_json
 from vocab.options import TransferOptions
 
@@ -91,7 +91,8 @@ def compare_methods(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
         def agree(selection: Selection) -> None:
             from vocab.materials.survey import source_to_fetch
 
-            ask_first(screen, selection, yes=yes, model=source_to_fetch(options))
+            model = source_to_fetch(options)
+            ask_first(screen, selection, yes=yes, model=model, own=own_files(options))
 
         finished: list[MethodResult] = []
 

@@ -12,15 +12,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from align import __version__
-from align.errors import UsageError
 from align.options import InduceOptions, MapOptions, WordsOptions
 from cli.cache import cache_commands
 from cli.compare import WITHOUT, compare_methods
 from cli.compass import compass_commands
-from cli.exit_codes import INTERRUPTED, exit_code, one_line
+from cli.exit_codes import INTERRUPTED, exit_code, one_line, usage_error, with_flags_named
 from cli.flags import Debug, DryRun, Json, Overwrite, Quiet, Verbose, Yes, with_flags
 from cli.heads import heads_commands
-from cli.resources import FETCH, LIST, ask_first, fetch_resources, list_resources, selection_json, show
+from cli.resources import (
+    FETCH,
+    LIST,
+    ask_first,
+    fetch_resources,
+    list_resources,
+    own_files,
+    selection_json,
+    show,
+)
 from cli.screen import Screen, print_json
 from cli.spaces import align_spaces, induce_lexicon
 from cli.words import align_words
@@ -110,9 +118,9 @@ def transfer(
     def agree(selection: Selection) -> None:
         model = source_to_fetch(options)
         if not dry_run:
-            ask_first(_screen, selection, yes=yes, model=model)
+            ask_first(_screen, selection, yes=yes, model=model, own=own_files(options))
             return
-        show(_screen, selection, model=model)
+        show(_screen, selection, model=model, own=own_files(options))
         if selection.to_fetch or model is not None:  # an estimate would need what is not here
             _screen.note("nothing was fetched, nothing was written")
             if json_:
@@ -257,7 +265,7 @@ def env(
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:
-    _screen.warning(str(message))
+    _screen.warning(with_flags_named(str(message)))
 
 
 def main() -> None:
@@ -287,7 +295,7 @@ def _report(error: BaseException) -> int:
         error = error.__cause__ or KeyboardInterrupt()
     explain_usage = getattr(error, "format_message", None)  # of the parser's own errors
     if explain_usage is not None:
-        error = UsageError(explain_usage(), hint="see vocab-transfer --help")
+        error = usage_error(error, explain_usage())
     tell = _screen.interrupted if isinstance(error, KeyboardInterrupt) else _screen.error
     tell(one_line(error))
     return exit_code(error)

@@ -49,7 +49,7 @@ def list_resources(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
         src, tgt = find_language(options.src_lang), find_language(language)
         screen = the_screen(0)
         if tgt.note:
-            screen.decisions().add("language", f"{tgt.name} ({tgt.code})", tgt.note)
+            screen.decisions().add("language", f"{tgt.name} ({tgt.code})", tgt.note, minor=tgt.minor)
         found = find(src, tgt, offline=options.offline or None)
         corpora = in_order([r for r in found if r.source == "opus" and r.kind == "parallel"])
         ordered = [*corpora, *(r for r in found if r not in corpora)]
@@ -125,13 +125,20 @@ def fetch_resources(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
     return fetch
 
 
-def ask_first(screen: Screen, selection: Selection, *, yes: bool, model: Resource | None = None) -> None:
+def ask_first(
+    screen: Screen,
+    selection: Selection,
+    *,
+    yes: bool,
+    model: Resource | None = None,
+    own: Sequence[Path] = (),
+) -> None:
     """Show what is to be fetched; when it is more than the limit, ask on a terminal and refuse elsewhere."""
     import sys
 
     from vocab.materials.survey import within_limit
 
-    show(screen, selection, model=model)
+    show(screen, selection, model=model, own=own)
     if yes or selection.terms.offline or selection.fetch_mb <= selection.terms.max_mb:
         return
     if not (sys.stdin.isatty() and screen.console.is_terminal):
@@ -140,7 +147,15 @@ def ask_first(screen: Screen, selection: Selection, *, yes: bool, model: Resourc
     typer.confirm(f"Fetch {selection.fetch_mb:,.0f} MB?", abort=True, err=True)
 
 
-def show(screen: Screen, selection: Selection, *, model: Resource | None = None) -> None:
+def own_files(options: TransferOptions) -> list[Path]:
+    """Files of text and pairs that were given, which go with what is fetched."""
+    given = [*(options.parallel or ()), *options.parallel_tsv, *options.corpus, *options.src_corpus]
+    return [Path(one) for one in given if isinstance(one, (str, Path))]
+
+
+def show(
+    screen: Screen, selection: Selection, *, model: Resource | None = None, own: Sequence[Path] = ()
+) -> None:
     """The table of what would be used and the total to fetch; `model` is the source model if not here."""
     screen.stop()
     if screen.level < 0:
@@ -148,6 +163,7 @@ def show(screen: Screen, selection: Selection, *, model: Resource | None = None)
     cache = selection.terms.cache
     quotas = {t.resource: t.max_pairs for t in selection.taken}
     rows = [_row(r, cache, quotas[r]) for r in quotas]
+    rows += [_own_row(path) for path in own]
     screen.lines(table([*rows, _row(model, cache, None)] if model is not None else rows))
     to_fetch = selection.to_fetch
     if selection.choice is not None:
@@ -211,6 +227,11 @@ def _row(resource: Resource, cache: Path, max_pairs: int | None) -> tuple[str, .
         resource.licence,
         where,
     )
+
+
+def _own_row(path: Path) -> tuple[str, ...]:
+    size = _mb(path.stat().st_size) if path.is_file() else "?"
+    return path.name, "given", "", "", size, "", "this machine"
 
 
 def _mb(n_bytes: int) -> str:

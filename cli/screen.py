@@ -42,7 +42,7 @@ class Screen:
         return Progress(tell=self._stage, tell_bytes=self._bytes)
 
     def _decision(self, decision: Decision) -> None:
-        if self.level >= 0:
+        if self.level >= (1 if decision.minor else 0):
             why = f" [dim]({escape(decision.why)})[/dim]" if decision.why else ""
             self.console.print(
                 f"[bold]{escape(decision.what)}[/bold]: {escape(decision.value)}{why}", soft_wrap=True
@@ -168,6 +168,8 @@ class Screen:
                 terms = ", ".join(f"{weight:.2f} {token}" for token, weight in example.terms)
                 examples.add_row(escape(example.token), escape(terms))
             self.console.print("", examples)
+        if result.origins:
+            self.note(legend(result))
         for note in written.notes:
             self.console.print(f"[dim]{escape(note)}[/dim]")
         if self.level > 0:
@@ -204,11 +206,37 @@ class Screen:
                     chain = (first, str(method), *(fallback.name for fallback in method.fallbacks))
                     table.add_row(key, escape(" > ".join(chain)))
         for key, value in estimate.items():
-            table.add_row(
-                escape(key.replace("_", " ")), f"{value:,}" if isinstance(value, int) else str(value)
-            )
+            label, unit = _ESTIMATES.get(key, (key.replace("_", " "), ""))
+            shown = f"{value:,}" if isinstance(value, int) else str(value)
+            table.add_row(escape(label), f"{'about ' * key.startswith('about')}{shown}{unit}")
         self.console.print(table)
         self.console.print("[dim]nothing was written[/dim]")
+
+
+# how figures of an estimate are called, and their unit
+_ESTIMATES = {
+    "output_mb": ("size on disk", " MB"),
+    "about_seconds": ("time", " s"),
+    "about_memory_mb": ("memory", " MB"),
+}
+_ORIGINS = {
+    "copied": "the row of the same old token",
+    "mapped": "one other old row",
+    "mixed": "a sum of old rows of like meaning",
+    "composed": "a sum of the rows of its old pieces",
+    "sampled": "drawn",
+    "special": "by its role",
+}
+
+
+def legend(result: TransferResult) -> str:
+    """What the words and marks of the tables mean that are in them."""
+    told = [f"{one.origin}: {_ORIGINS[one.origin]}" for one in result.origins if one.origin in _ORIGINS]
+    tokens = [example.token for example in result.examples]
+    marks = [mark for mark in ("Ġ", "▁") if any(token.startswith(mark) for token in tokens)]
+    told += [f"{mark}: a space before" for mark in marks]
+    told += ["##: within a word"] * any(token.startswith("##") for token in tokens)
+    return "; ".join(told)
 
 
 def _byte_bar(console: Console) -> Bar:

@@ -47,7 +47,10 @@ def align_words(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
         from align.wordalign.run import run_words
 
         facts = run_words(options, sys.stdout if to_stdout else out, overwrite=overwrite, tell=screen.stage)
-        screen.facts(facts)
+        goes_on = "" if facts["converged"] else " (the tolerance was not reached; --n-iter allows more)"
+        shown = {"iterations" if name == "n_iter" else name: value for name, value in facts.items()}
+        del shown["converged"]
+        screen.facts({**shown, "iterations": f"{facts['n_iter']}{goes_on}"})
         if json_:
             print_json(facts)
 

@@ -110,7 +110,7 @@ def train_by(
         warnings.warn(
             f"the slice {text.names[int(np.argmin(learned))]} has not converged: its loss is "
             f"{100 * worst:.1f} % below that of word frequencies alone, {100 * LEARNED:.0f} % or more is "
-            "wanted. Give more epochs, a higher learning_rate or more text",
+            "wanted. Give more `epochs`, a higher `learning_rate` or more text",
             stacklevel=2,
         )
     return Compass(

@@ -143,7 +143,7 @@ def number_slices(
             "no word is frequent enough",
             got=f"{len(numbers):,} words, the most frequent {int(totals.max())} times",
             wanted=f"{min_count} times",
-            hint="Lower min_count",
+            hint="Lower `min_count`",
         )
     new = np.full(len(numbers), -2, np.int32)
     new[order] = np.arange(len(order), dtype=np.int32)
@@ -154,7 +154,7 @@ def number_slices(
                 "a slice without a word of the compass",
                 where=name,
                 wanted=f"words that occur {min_count} times in all slices together",
-                hint="Lower min_count, or leave the slice out",
+                hint="Lower `min_count`, or leave the slice out",
             )
     listed = list(numbers)
     return SlicedText(

@@ -77,7 +77,7 @@ def train_against(
         warnings.warn(
             f"the compass has not converged: after {whole.n_epochs} passes over {whole.n_tokens:,} words its "
             f"loss is {100 * learned:.1f} % below that of word frequencies alone, {100 * LEARNED:.0f} % "
-            "or more is wanted. Give more epochs, a higher learning_rate or more text",
+            "or more is wanted. Give more `epochs`, a higher `learning_rate` or more text",
             stacklevel=3,
         )
     history = {"": whole.history}
