@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 
 from cli.exit_codes import with_flags_named
+from cli.resources import own_files, show
 from cli.screen import Screen, legend
 from tests.cli.conftest import Material, Run
+from vocab.options import TransferOptions
 from vocab.plan.rows import OriginShare, RowExplanation
 from vocab.progress import Decision
+from vocab.resources.selection import Selection, Terms
 
 Command = Callable[..., Run]
 
@@ -46,7 +49,8 @@ def test_options_of_the_library_are_named_as_flags() -> None:
 def test_a_compass_that_learnt_too_little_names_flags(cli: Command, tmp_path: Path) -> None:
     for name in ("a", "b"):
         Path(f"{name}.txt").write_text("one two three four five six\n" * 30, encoding="utf-8")
-    run = cli("compass", "--slices", "a.txt", "b.txt", "--epochs", "1", "--dim", "5", "--out", "c")
+    flags = ("--epochs", "1", "--dim", "5", "--learning-rate", "0.000001")
+    run = cli("compass", "--slices", "a.txt", "b.txt", *flags, "--out", "c")
     assert "Give more --epochs, a higher --learning-rate or more text" in run.err
 
 
@@ -62,9 +66,21 @@ def test_the_legend_has_what_the_tables_have() -> None:
     result: Any = SimpleNamespace(
         origins=shares, examples=[RowExplanation("Ġhabari", 3, "mixed", (("Ġnews", 1.0),))]
     )
-    assert (
-        legend(result) == "mixed: a sum of old rows of like meaning; special: by its role; Ġ: a space before"
-    )
+    told = ["mixed: a sum of old rows of like meaning", "special: by its role", "Ġ: a space before"]
+    assert legend(result) == "; ".join(told)
+
+
+def test_own_files_stand_beside_what_is_fetched(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("my.en").write_text("x" * 200_000, encoding="utf-8")
+    options = TransferOptions(parallel=(Path("my.en"), Path("my.sw")), corpus=(["lines"],))
+    terms = Terms(1, 1, (), (), tmp_path, None, True)
+    show(Screen(0), Selection((), None, terms), own=own_files(options))
+    rows = [line.split() for line in capsys.readouterr().err.splitlines()]
+    assert ["my.en", "given", "0.2", "this", "machine"] in rows
+    assert ["my.sw", "given", "?", "this", "machine"] in rows
 
 
 def test_a_dry_run_and_a_run_explain_their_figures(cli: Command, material: Material) -> None:
