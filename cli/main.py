@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from align import __version__
+from align.errors import InputError, ToolkitError
 from align.options import InduceOptions, MapOptions, WordsOptions
 from cli.cache import cache_commands
 from cli.compare import WITHOUT, compare_methods
@@ -212,7 +213,12 @@ def explain(
 
     plan = TransferPlan.load(model, head=head)
     row: str | int = int(token) if token.isdigit() and token not in plan.tgt_tokens else token
-    explanation = plan.explain(row, top=top)
+    try:
+        explanation = plan.explain(row, top=top)
+    except InputError as error:
+        if isinstance(row, int):
+            raise
+        raise InputError(error.what, hint=_split(model, row)) from error
     if json_:
         print_json(
             {
@@ -262,6 +268,17 @@ def env(
         print_json(found)
     else:
         print("\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+def _split(model: Path, text: str) -> str | None:
+    """What the tokenizer makes of a text, as a next step."""
+    from vocab.tokenizer.loading import load_tokenizer
+
+    try:
+        tokens = load_tokenizer(model).tokenize(text)
+    except ToolkitError:
+        return None
+    return f"it is split into {' '.join(tokens)}; give one of them, or an id"
 
 
 def _show_warning(message: Warning | str, *_: Any, **__: Any) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
 from cli.exit_codes import with_flags_named
@@ -48,8 +49,10 @@ def test_options_of_the_library_are_named_as_flags() -> None:
 
 def test_a_compass_that_learnt_too_little_names_flags(cli: Command, tmp_path: Path) -> None:
     for name in ("a", "b"):
-        Path(f"{name}.txt").write_text("one two three four five six\n" * 30, encoding="utf-8")
-    flags = ("--epochs", "1", "--dim", "5", "--learning-rate", "0.000001")
+        drawn = np.random.default_rng(0).integers(100, size=(200, 10))
+        text = "".join(" ".join(f"w{i}" for i in line) + "\n" for line in drawn.tolist())
+        Path(f"{name}.txt").write_text(text, encoding="utf-8")
+    flags = ("--epochs", "1", "--dim", "5", "--learning-rate", "0.0001")
     run = cli("compass", "--slices", "a.txt", "b.txt", *flags, "--out", "c")
     assert "Give more --epochs, a higher --learning-rate or more text" in run.err
 
@@ -93,6 +96,9 @@ def test_a_dry_run_and_a_run_explain_their_figures(cli: Command, material: Mater
     assert "composed: a sum of the rows of its old pieces" in done
     assert "macrolanguage" not in done
     assert "macrolanguage" in cli(*args, "--overwrite", "-v").err
+    split = cli("explain", "model", "habarizzzz").err
+    assert "has no token 'habarizzzz'. It is split into " in split
+    assert "z" in split.split("split into ")[1]
 
 
 def test_words_say_whether_the_tolerance_was_reached(cli: Command, material: Material) -> None:
