@@ -25,6 +25,8 @@ PROBES = (
     " two  spaces\n\ta tab ",
 )
 _MAX_TOKENS = 32
+# classes that read tokenizer.json as it is
+_NEUTRAL_CLASSES = ("TokenizersBackend", "PreTrainedTokenizerFast")
 
 
 @dataclass(frozen=True)
@@ -144,6 +146,13 @@ def check_tokenizer(
         ),
     ):
         if got != wanted:
+            reader = type(reloaded).__name__
+            if reader not in _NEUTRAL_CLASSES:  # one that transformers insists on for the model's type
+                raise OutputError(
+                    f"AutoTokenizer reads the tokenizer of such a model as {reader}, which changes its {what}",
+                    hint="nothing was put in place; take a tokenizer of the model's own kind, "
+                    "or a source of another architecture",
+                )
             raise _failed(f"AutoTokenizer gives another {what} than the tokenizer that was saved", folder)
     return reloaded
 

@@ -16,7 +16,7 @@ import vocab.model_files.verify
 from align.errors import OutputError
 from vocab.model_files.layout import find_vocabulary, model_class, read_config
 from vocab.model_files.output import write_model_directory
-from vocab.model_files.verify import verify_directory
+from vocab.model_files.verify import check_tokenizer, verify_directory
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
 
@@ -45,6 +45,16 @@ def test_a_model_too_large_for_memory_is_not_loaded(
     )
     assert "not run: it needs about" in written.verification.forward
     assert written.verification.n_tensors == 1
+
+
+def test_a_class_that_the_architecture_insists_on_is_named(
+    tokenizers: Mapping[str, Any], tmp_path: Path
+) -> None:
+    transformers.Qwen2Config().save_pretrained(tmp_path)
+    tokenizer = tokenizers["bert"]
+    tokenizer.save_pretrained(tmp_path)
+    with pytest.raises(OutputError, match="as Qwen2Tokenizer, which changes its vocabulary"):
+        check_tokenizer(tmp_path, tokenizer, ["Maji ni uhai."], trust_remote_code=False)
 
 
 def test_a_class_that_rebuilds_its_tokenizer_is_replaced(
