@@ -149,7 +149,7 @@ def check_tokenizer(
             reader = type(reloaded).__name__
             if reader not in _NEUTRAL_CLASSES:  # one that transformers insists on for the model's type
                 raise OutputError(
-                    f"AutoTokenizer reads the tokenizer of such a model as {reader}, which changes its {what}",
+                    f"AutoTokenizer reads a tokenizer of such a model as {reader}, which changes its {what}",
                     hint="nothing was put in place; take a tokenizer of the model's own kind, "
                     "or a source of another architecture",
                 )
