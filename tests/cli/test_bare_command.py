@@ -63,7 +63,6 @@ def test_one_command(
     assert run.returncode == 0, run.stderr
     assert run.stdout == ""
     for said in (
-        "swh, Swahili (individual language), is taken for it",
         "\nFacebookAI/roberta-base  model ",
         "\nGlobalVoices v2018q4     parallel  en-sw ",
         "in this order: translated, other, subtitles",

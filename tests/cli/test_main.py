@@ -97,7 +97,7 @@ def test_dry_run_writes_nothing(cli: Command, material: Material) -> None:
     run = cli(*material.args, "--out", "deep/tiny-sw", "--dry-run")
     assert run.code == 0
     assert run.out == ""
-    for said in ("special > trans-tokenization > copy > constituents > mean", "about seconds", "nothing was"):
+    for said in ("special > trans-tokenization > copy > constituents > mean", "size on disk", "nothing was"):
         assert said in run.err
     assert _listing(Path()) == []
     assert _listing(material.source.parent) == before
