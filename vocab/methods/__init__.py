@@ -265,8 +265,8 @@ def choose_method(given: Set[Need]) -> tuple[str, str]:
     wechsel                       0.107  0.102
     ============================  =====  =====
 
-    The order is the same with vectors of 4.0 M English and 1.1 M Swahili words (0.720 and 0.568 for the
-    first), and with 3,000 lines of text (0.483 and 0.328). With 30,782 sentence pairs trans-tokenization has
+    The first row stays first with vectors of 4.0 M English and 1.1 M Swahili words (0.720 and 0.568)
+    and with 3,000 lines of text (0.483 and 0.328). With 30,782 sentence pairs trans-tokenization has
     0.945, and the same with ofa behind it. A donor, which was not measured here, goes before a lexicon.
     """
     if "parallel" in given:
