@@ -20,6 +20,10 @@ CASES = {
         "every method: retrieval, tokens deleted and made again, bits per byte, time and memory",
     ),
     "donors": ("donors", "the methods that take a donor's rows, on one made for the purpose"),
+    "lexicon-alone": (
+        "lexicon_alone",
+        "retrieval without parallel text: a lexicon and text of both languages",
+    ),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
     "methods-speed": (
