@@ -22,7 +22,7 @@ CASES = {
     "donors": ("donors", "the methods that take a donor's rows, on one made for the purpose"),
     "lexicon-alone": (
         "lexicon_alone",
-        "retrieval without parallel text: a lexicon and text of both languages",
+        "retrieval without parallel text: by a lexicon and text",
     ),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
