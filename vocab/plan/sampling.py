@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -14,6 +15,7 @@ from align.errors import InputError
 Kind = Literal["normal", "multivariate", "isotropic"]
 _BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
 _STD_BLOCK = 4096
+_STREAMS = 256
 
 
 @dataclass(frozen=True)
@@ -57,31 +59,34 @@ class Sampling:
             )
 
 
-def grouped_rows(
+def draw_grouped(
+    out: NDArray[Any],
+    rows: NDArray[np.int64],
     old: NDArray[Any],
     sampling: Sampling,
     keys: NDArray[np.int64],
     groups: NDArray[np.int32],
     src_groups: NDArray[np.int32],
-) -> NDArray[Any]:
-    """Draw one row a key from the old rows of its group; group -1 is all of them.
+) -> None:
+    """Fill rows of `out`, each drawn by its key from the old rows of its group; group -1 is all of them.
 
     Parameters
     ----------
+    out : ndarray, shape (n_tgt, dim) or (n_tgt,)
+    rows, keys : ndarray of int64, shape (n,)
     old : ndarray, shape (n_src, dim) or (n_src,)
-    keys : ndarray of int64, shape (n,)
     groups : ndarray of int32, shape (n,)
     src_groups : ndarray of int32, shape (n_src,)
 
-    Returns
-    -------
-    ndarray, shape (n, dim) or (n,), float64
+    Notes
+    -----
+    Time that of :func:`sampled_rows`; memory for a few hundred rows in float64, and a copy of a group's.
     """
-    out = np.empty((len(keys), *old.shape[1:]))
     for group in np.unique(groups):
-        rows = groups == group
-        out[rows] = sampled_rows(old if group < 0 else old[src_groups == group], sampling, keys[rows])
-    return out
+        members = np.flatnonzero(groups == group)
+        pool = old if group < 0 else old[src_groups == group]
+        for some, drawn in _drawn(pool, sampling, keys[members]):
+            out[rows[members[some]]] = drawn
 
 
 def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64]) -> NDArray[Any]:
@@ -103,31 +108,49 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
     to one thread and multiplies fixed blocks of keys, so that a row's bits depend on neither the thread count
     nor the other keys.
     """
+    out = np.empty((len(keys), *old.shape[1:]))
+    for some, drawn in _drawn(old, sampling, keys):
+        out[some] = drawn
+    return out
+
+
+def _drawn(
+    old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64]
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
+    """Positions among the keys, and their rows: a block at a time, which stays in the cache."""
     mean = old.mean(axis=0, dtype=np.float64)
     if sampling.kind == "isotropic":
         mean = np.zeros_like(mean)
-    if old.ndim == 1:
-        return np.full(len(keys), mean)
+    every = np.arange(len(keys))
+    if old.ndim == 1 or sampling.scale == 0:
+        yield every, np.broadcast_to(mean, (len(keys), *mean.shape))
+        return
     dim = old.shape[1]
-    if sampling.scale == 0:
-        return np.broadcast_to(mean, (len(keys), dim)).copy()
-    if sampling.kind == "isotropic":
-        return sampling.scale * _noise(keys, dim, sampling.seed)
-    if sampling.kind == "normal":
-        noise = _noise(keys, dim, sampling.seed) * _deviation(old, mean)
-        return mean + sampling.scale * noise
-    with threadpool_limits(limits=1):
-        centred = old.astype(np.float64) - mean
-        values, vectors = np.linalg.eigh(centred.T @ centred / max(len(old) - 1, 1))
-        factor = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
-        factor = factor[-min(sampling.rank or dim, dim) :]  # eigenvalues rise
-        noise = np.empty((len(keys), dim))
-        blocks, block_of = np.unique(keys // _BLOCK, return_inverse=True)
-        for i, block in enumerate(blocks):
-            rows = np.flatnonzero(block_of == i)
-            whole = _noise(block * _BLOCK + np.arange(_BLOCK), len(factor), sampling.seed) @ factor
-            noise[rows] = whole[keys[rows] - block * _BLOCK]
-    return mean + sampling.scale * noise
+    if sampling.kind == "multivariate":
+        with threadpool_limits(limits=1):
+            factor = _factor(old, mean, sampling.rank or dim)
+            blocks, block_of = np.unique(keys // _BLOCK, return_inverse=True)
+            for i, block in enumerate(blocks):
+                some = np.flatnonzero(block_of == i)
+                whole = _noise(block * _BLOCK + np.arange(_BLOCK), len(factor), sampling.seed) @ factor
+                yield some, mean + sampling.scale * whole[keys[some] - block * _BLOCK]
+        return
+    deviation = _deviation(old, mean) if sampling.kind == "normal" else None
+    for start in range(0, len(keys), _STREAMS):
+        noise = _noise(keys[start : start + _STREAMS], dim, sampling.seed)
+        if deviation is not None:
+            noise *= deviation
+        noise *= sampling.scale
+        noise += mean
+        yield every[start : start + _STREAMS], noise
+
+
+def _factor(old: NDArray[Any], mean: NDArray[np.float64], rank: int) -> NDArray[np.float64]:
+    """What noise is multiplied with to have the covariance of the old rows along its leading axes."""
+    centred = old.astype(np.float64) - mean
+    values, vectors = np.linalg.eigh(centred.T @ centred / max(len(old) - 1, 1))
+    factor: NDArray[np.float64] = np.sqrt(np.maximum(values, 0.0))[:, None] * vectors.T
+    return factor[-min(rank, old.shape[1]) :]  # eigenvalues rise
 
 
 def _deviation(old: NDArray[Any], mean: NDArray[np.float64]) -> NDArray[np.float64]:

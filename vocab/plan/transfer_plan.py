@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from align.errors import InputError
 from vocab.plan.low_rank import LowRank
 from vocab.plan.norms import Norm, wanted_norms
-from vocab.plan.sampling import Sampling, grouped_rows
+from vocab.plan.sampling import Sampling, draw_grouped
 
 if TYPE_CHECKING:
     from vocab.plan.rows import OriginShare, RowExplanation
@@ -292,8 +292,14 @@ class TransferPlan:
         out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
         drawn = np.flatnonzero(self.origins == Origin.SAMPLED)
         if len(drawn) and self.sampling is not None:
-            out[drawn] = grouped_rows(
-                compute, self.sampling, self.sample_keys[drawn], self.sample_groups[drawn], self.src_groups
+            draw_grouped(
+                out,
+                drawn,
+                compute,
+                self.sampling,
+                self.sample_keys[drawn],
+                self.sample_groups[drawn],
+                self.src_groups,
             )
         return out
 
