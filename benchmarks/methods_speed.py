@@ -24,7 +24,7 @@ from benchmarks.wechsel_speed import run as run_wechsel
 from vocab.methods.focus import token_lines
 from vocab.tokens import Vocabulary
 
-_SAMPLES = {"deepfocus": (500, 4000), "clp": (200, 1500), "mergekit": (512, 2048)}
+_SAMPLES = {"deepfocus": (500, 40_000), "clp": (200, 1500), "mergekit": (512, 2048)}
 _SHARED, _SRC, _TGT = 20_000, 128_000, 256_000
 
 _LARGE_K = 16  # of omp: with 64 it is ten minutes and the same memory but for the plan
