@@ -292,15 +292,8 @@ class TransferPlan:
         out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
         drawn = np.flatnonzero(self.origins == Origin.SAMPLED)
         if len(drawn) and self.sampling is not None:
-            draw_grouped(
-                out,
-                drawn,
-                compute,
-                self.sampling,
-                self.sample_keys[drawn],
-                self.sample_groups[drawn],
-                self.src_groups,
-            )
+            keys, groups = self.sample_keys[drawn], self.sample_groups[drawn]
+            draw_grouped(out, drawn, compute, self.sampling, keys, groups, self.src_groups)
         return out
 
     def _narrowed(self, new: NDArray[Any], dtype: np.dtype[Any]) -> NDArray[Any]:
