@@ -15,7 +15,7 @@ from align.errors import InputError
 Kind = Literal["normal", "multivariate", "isotropic"]
 _BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
 _STD_BLOCK = 4096
-_STREAMS = 256
+_STREAMS = 256  # rows drawn together: they stay in the cache
 
 
 @dataclass(frozen=True)
