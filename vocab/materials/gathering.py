@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -302,13 +301,11 @@ def input_matrix(path: Path, kind: str = "source") -> NDArray[np.float32]:
 
 def describe_file(kind: str, path: str | Path) -> dict[str, Any]:
     """Kind, name, size and (up to 1 GiB) SHA-256 of a file; no folder names, which are the user's own."""
+    from vocab.fetching.cache import sha256_of
+
     path = Path(path)
     size = path.stat().st_size
     entry: dict[str, Any] = {"kind": kind, "name": path.name, "bytes": size}
     if size <= _HASH_LIMIT:
-        with path.open("rb") as file:
-            digest = hashlib.sha256()
-            while block := file.read(1 << 20):
-                digest.update(block)
-        entry["sha256"] = digest.hexdigest()
+        entry["sha256"] = sha256_of(path)
     return entry
