@@ -23,7 +23,7 @@ _EXAMPLE = '"0.7*trans-tokenization + 0.3*wechsel(neighbors=5) > constituents"'
 
 @dataclass(frozen=True)
 class Mixture:
-    """Methods with weights that sum to 1; usually one method with weight 1."""
+    """Methods with weights above 0 that sum to 1; usually one method with weight 1."""
 
     terms: tuple[tuple[float, Call], ...]
 
@@ -67,7 +67,8 @@ def parse_expression(text: str) -> Expression:
     Raises
     ------
     UsageError
-        For an unknown method or option, text that is none of these, or weights that do not sum to 1.
+        For an unknown method or option, text that is none of these, a weight of 0, or weights that do not
+        sum to 1.
     """
     return Expression(tuple(_parse_mixture(part) for part in text.split(">")))
 
@@ -81,6 +82,13 @@ def _parse_mixture(text: str) -> Mixture:
         weight = match["weight"]
         if weight is None and len(found) > 1:
             raise UsageError("a mixture needs a weight for every method", got=text.strip(), wanted=_EXAMPLE)
+        if weight is not None and float(weight) == 0:
+            raise UsageError(
+                "a method of weight 0 adds nothing",
+                got=match.group().strip(),
+                wanted=_EXAMPLE,
+                hint="leave it out; `a > b` fills from b what a leaves empty",
+            )
         if match["name"] == "auto":
             raise UsageError("auto is a choice of --method alone", got=text.strip(), hint="name a method")
         method = find_method(match["name"])
@@ -102,6 +110,6 @@ def evaluate(
         mixed = run(call)
         for weight, other in others:
             total += weight
-            mixed = mixed.mix(run(other), 1 - weight / total if total else 1.0)
+            mixed = mixed.mix(run(other), 1 - weight / total)
         plan = plan.then(mixed)
     return plan

@@ -40,6 +40,8 @@ def test_printing_and_reading_agree(text: str) -> None:
         ("nonsense", "unknown method"),
         ("wechsl", "did you mean wechsel"),
         ("0.7*copy + 0.7*mean", "do not sum to 1"),
+        ("0.0*focus + 1*copy", "of weight 0 adds nothing (got 0.0*focus"),
+        ("0*copy", "leave it out"),
         ("0.7*copy + mean", "weight for every method"),
         ("copy >", "not a method"),
         ("auto > mean", "auto is a choice of --method alone"),
