@@ -397,6 +397,7 @@ def test_links_that_do_not_fit(material: Material, tmp_path: Path) -> None:
     for lines, what in (
         (links[1:], "links of another text"),
         (["99-0", *links[1:]], "word that is not there"),
+        ([""] * len(links), "no link in any line .*or leave --alignment out"),
     ):
         path.write_text("\n".join(lines) + "\n", encoding="utf-8")
         with pytest.raises(InputError, match=what):

@@ -200,6 +200,14 @@ def _read_links(
     if links.n_pairs != n_read:
         raise InputError("links of another text", got=f"{links.n_pairs} lines", wanted=n_read, where=path)
     links = links.rows(np.array(parallel.numbers))
+    if not len(links.weights):
+        raise InputError(
+            "no link in any line",
+            got=f"{links.n_pairs} sentence pairs without one",
+            wanted="i-j i-j ..., one line a pair",
+            where=path,
+            hint="run the aligner again, or leave --alignment out: the pairs are aligned then",
+        )
     words = divided_like(links, parallel.src, parallel.tgt, where=path)
     decisions.add("words of the links", words, "all links fit it")
     return links, words
