@@ -24,6 +24,10 @@ CASES = {
         "lexicon_alone",
         "retrieval without parallel text: by a lexicon and text",
     ),
+    "after-training": (
+        "after_training",
+        "whether a better start is still better after training (half an hour)",
+    ),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),
     "methods-speed": (
