@@ -219,6 +219,8 @@ def explain(
         if isinstance(row, int):
             raise
         raise InputError(error.what, hint=_split(model, row)) from error
+    if head:
+        _tell_head(model)
     if json_:
         print_json(
             {
@@ -268,6 +270,28 @@ def env(
         print_json(found)
     else:
         print("\n".join(f"{key}: {value}" for key, value in found.items()))
+
+
+def _tell_head(model: Path) -> None:
+    """Say whose row it is where the head has no plan of its own."""
+    from vocab.model_files.surgery import head_of
+    from vocab.plan.files import HEAD_FOLDER
+
+    if (model / HEAD_FOLDER).is_dir() or not (model / "config.json").is_file():
+        return
+    try:
+        head: str = head_of(model)
+    except ToolkitError:  # factors, or code of the model's own
+        head = "unknown"
+    _screen.note(_WHOSE_ROW[head])
+
+
+_WHOSE_ROW = {
+    "own": "the head has no plan of its own: its rows are made as the input's",
+    "tied": "input and head are one matrix: this is its row",
+    "none": "the model has no output head: this is the input's row",
+    "unknown": "the head has no plan of its own: this is the input's row",
+}
 
 
 def _split(model: Path, text: str) -> str | None:

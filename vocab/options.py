@@ -64,7 +64,9 @@ class TransferOptions:
         "trans-tokenization, else none.",
     )
     head_norm: HeadNorm = _option(
-        "none", "The same for an untied head; longer head rows were seen to make models over-confident."
+        "none",
+        "The same for the mixed rows of an untied head (others, as those of `constituents(last)`, keep their "
+        "length); longer head rows were seen to make models over-confident.",
     )
     seed: int = _option(0, "Seed of everything that is drawn.")
 

@@ -19,7 +19,7 @@ from vocab.methods.expression import Expression, parse_expression
 from vocab.modes.choosing import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan
-from vocab.plan.rows import OriginShare, RowExplanation
+from vocab.plan.rows import OriginShare, RowExplanation, summed_rows
 from vocab.planning import make_plans
 from vocab.progress import Decision, Decisions, Progress
 from vocab.source_model import Source, find_source, source_at_hand
@@ -173,9 +173,11 @@ def prepare(
     if source is None:
         with progress.stage("fetch the source model"):
             source = find_source(options, decisions)
-    if (head_method is not None or options.head_norm != "none") and not _has_own_head(source, options):
+    of_head = ["--head-method"] * (head_method is not None) + ["--head-norm"] * (options.head_norm != "none")
+    if of_head and _has_no_head_of_its_own(source, options):
         head_method = None
-        decisions.add("head", "like the input", "the model has no output head that is not tied to it")
+        why = "the model has no output head that is not tied to it"
+        decisions.add("head", "like the input", f"{why}, so {' and '.join(of_head)} changed nothing")
     if options.rank is not None:
         from vocab.factorized.output import check_rank
 
@@ -209,16 +211,10 @@ def prepare(
     )
 
 
-def _has_own_head(source: Source, options: TransferOptions) -> bool:
-    from vocab.model_files.checkpoint import open_checkpoint
-    from vocab.model_files.layout import find_vocabulary, match_checkpoint, model_class, read_config
-    from vocab.model_files.surgery import has_own_head
+def _has_no_head_of_its_own(source: Source, options: TransferOptions) -> bool:
+    from vocab.model_files.surgery import head_of
 
-    trust = options.trust_remote_code
-    config = read_config(source.path, trust_remote_code=trust)
-    layout = find_vocabulary(model_class(config, source.path, trust_remote_code=trust), config)
-    checkpoint = open_checkpoint(source.path)
-    return has_own_head(checkpoint, match_checkpoint(layout, checkpoint))
+    return head_of(source.path, trust_remote_code=options.trust_remote_code) != "own"
 
 
 HOW_TO_GIVE: Mapping[Need, str] = {
@@ -296,6 +292,12 @@ def execute(prepared: Prepared) -> TransferResult:
             )
     kept = None if made.kept is None else kept_rows(prepared.source.vocabulary, target, made.kept)
     plan, head_plan = make_plans(prepared, target, kept)
+    for flag, norm, used in (
+        ("--norm", options.norm, plan),
+        ("--head-norm", options.head_norm, head_plan or plan),
+    ):
+        if norm not in ("auto", "none") and not len(summed_rows(used)):
+            prepared.decisions.add(flag, "changed nothing", "no row is a sum of several old rows")
     return TransferResult(
         plan=plan,
         head_plan=head_plan,

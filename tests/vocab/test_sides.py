@@ -17,6 +17,7 @@ from tests.vocab.random_plans import random_plan
 from vocab import transfer
 from vocab.methods import constituents
 from vocab.model_files.output import write_model_directory
+from vocab.model_files.surgery import head_of
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import Vocabulary
 
@@ -179,12 +180,59 @@ def test_explain_head(untied: Path, material: Material, tmp_path: Path, capsys: 
     assert all("composed" in text for text in said)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("llama", "input and head are one matrix"),
+        ("llama-untied", "the head has no plan of its own: its rows are made as the input's"),
+        ("bert-base", "the model has no output head"),
+    ],
+)
+def test_explain_says_whose_row_it_is(
+    saved_model: Callable[..., Any], tmp_path: Path, capsys: Any, name: str, said: str
+) -> None:
+    src, tokenizer = saved_model(name)
+    write(src, tmp_path / "out", constituents(tokenizer, tokenizer), tokenizer, tokenizer)
+    assert head_of(src) == head_of(tmp_path / "out")
+    rows = []
+    for flags in ((), ("--head",)):
+        capsys.readouterr()
+        assert run_command("explain", tmp_path / "out", "5", *flags) == 0
+        rows.append(capsys.readouterr())
+    assert (rows[0].out, rows[0].err) == (rows[1].out, "")
+    assert rows[1].err.startswith(said)
+    assert len(rows[1].err.splitlines()) == 1
+
+
 def test_tied_embeddings_say_so_once(material: Material) -> None:
     result = transfer(
-        material.source, corpus=material.swahili, method="copy", head_method="constituents", vocab_size=420
+        material.source,
+        corpus=material.swahili,
+        method="constituents",
+        head_method="copy",
+        head_norm="sources",
+        vocab_size=420,
     )
     assert result.head_plan is None
-    assert [decision.value for decision in result.decisions if decision.what == "head"] == ["like the input"]
+    (told,) = (decision for decision in result.decisions if "head" in decision.what)
+    assert told.value == "like the input"
+    assert "so --head-method and --head-norm changed nothing" in told.why
+
+
+def test_a_norm_that_rescales_no_row_is_said_to(untied: Path, material: Material) -> None:
+    """A copy, one old piece or a draw has its own length."""
+    text = {"corpus": material.swahili, "vocab_size": 420}
+    one = transfer(
+        untied, **text, method="constituents", head_method="constituents(last)", head_norm="source-mean"
+    )
+    assert one.head_plan is not None
+    E = np.random.default_rng(0).standard_normal((one.head_plan.n_src, 6)).astype(np.float32)
+    kept = one.head_plan.with_norm("none")
+    np.testing.assert_array_equal(one.head_plan.apply(E, side="head"), kept.apply(E, side="head"))
+    other = transfer(untied, **text, method="normal", norm="sources", head_method="constituents")
+    several = transfer(untied, **text, method="constituents", norm="sources", head_norm="sources")
+    said = [[d.what for d in one.decisions if d.value == "changed nothing"] for one in (one, other, several)]
+    assert said == [["--head-norm"], ["--norm"], []]
 
 
 def test_the_needs_of_the_head_count_too(untied: Path, material: Material) -> None:

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
-from vocab.model_files.checkpoint import Change, Checkpoint
-from vocab.model_files.layout import VocabLayout, VocabTensor
+from vocab.model_files.checkpoint import Change, Checkpoint, open_checkpoint
+from vocab.model_files.layout import (
+    VocabLayout,
+    VocabTensor,
+    find_vocabulary,
+    match_checkpoint,
+    model_class,
+    read_config,
+)
 from vocab.plan import Side, TransferPlan
 
 if TYPE_CHECKING:
@@ -105,6 +113,24 @@ def vocabulary_changes(
 def has_own_head(checkpoint: Checkpoint, tensors: Mapping[str, VocabTensor]) -> bool:
     """Whether there is an output head that is not a copy of the input embeddings."""
     return any(side_of(key, tensor, tensors, checkpoint) == "head" for key, tensor in tensors.items())
+
+
+def head_of(folder: str | Path, *, trust_remote_code: bool = False) -> Literal["own", "tied", "none"]:
+    """Whether a model directory has an output head with values of its own, one that is the input, or none.
+
+    Raises
+    ------
+    InputError
+        For a model that cannot be read.
+    """
+    config = read_config(folder, trust_remote_code=trust_remote_code)
+    layout = find_vocabulary(model_class(config, folder, trust_remote_code=trust_remote_code), config)
+    checkpoint = open_checkpoint(Path(folder))
+    tensors = match_checkpoint(layout, checkpoint)
+    if has_own_head(checkpoint, tensors):
+        return "own"
+    heads = [tensor for tensor in (*layout.tensors, *tensors.values()) if tensor.role == "head"]
+    return "tied" if heads else "none"
 
 
 def side_of(
