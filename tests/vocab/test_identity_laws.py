@@ -17,8 +17,8 @@ from tests.cli.conftest import save_source
 from tests.vocab.conftest import train
 from vocab import transfer
 from vocab.materials.gathering import Materials
-from vocab.methods import METHODS, clp, constituents, mean
-from vocab.methods.call import Call
+from vocab.methods import METHODS, clp, constituents, find_method, mean
+from vocab.methods.call import Call, options_of, parse_call
 from vocab.methods.recipes import Kitchen
 from vocab.model_files.output import write_model_directory
 from vocab.plan import Origin, TransferPlan
@@ -26,28 +26,38 @@ from vocab.plan.norms import script_numbers
 from vocab.progress import Decisions, Progress
 from vocab.tokens import Vocabulary
 
-# what draws every row, or finds every row anew in a space of words, does not copy
-COPYING = [
-    method
-    for method in METHODS.values()
-    if set(method.needs) <= {"donor"}
-    and method.name not in ("mean", "hf", "random", "normal", "multivariate")
+# what draws every row does not copy
+DRAWING = [find_method(name) for name in ("mean", "hf", "random", "normal", "multivariate")]
+WEIGHTINGS = [word for word in options_of(METHODS["constituents"])["weighting"] if word != "mean"]
+CALLS = [
+    *(
+        Call(method)
+        for method in METHODS.values()
+        if set(method.needs) <= {"donor"} and method not in DRAWING
+    ),
+    *(parse_call(METHODS["constituents"], word) for word in WEIGHTINGS),
 ]
+FAMILIES = ("roberta", "bert", "t5")
 
 
-@pytest.mark.parametrize("method", COPYING, ids=lambda method: method.name)
-@pytest.mark.parametrize("family", ["roberta", "bert", "t5"])
+@pytest.mark.parametrize(
+    ("call", "family"),
+    [
+        pytest.param(call, family, id=f"{call}-{family}")
+        for call in CALLS
+        for family in FAMILIES
+        if "merge" not in str(call) or family == "roberta"  # the others have no merges
+    ],
+)
 def test_the_same_tokenizer_gives_the_same_rows(
-    tokenizers: Mapping[str, Any], method: Any, family: str
+    tokenizers: Mapping[str, Any], call: Call, family: str
 ) -> None:
-    if method.name == "constituents-merge" and family != "roberta":
-        pytest.skip("there are no merges")
     vocabulary = Vocabulary.of(tokenizers[family])
     rng = np.random.default_rng(0)
     donor = (1 + rng.standard_normal((len(vocabulary), 6))).astype(np.float32)
-    materials = Materials(None, (), (), None, None, None, donor=donor, donor_src=donor)
+    materials = Materials(None, (), (), None, None, None, donor=donor)
     kitchen = Kitchen(vocabulary, vocabulary, materials, 0, Decisions(), Progress())
-    plan = kitchen.plan(Call(method))
+    plan = kitchen.plan(call)
     assert np.isin(plan.origins, (Origin.COPIED, Origin.SPECIAL)).all()
     E = rng.standard_normal((len(vocabulary), 4)).astype(np.float32)
     np.testing.assert_array_equal(plan.apply(E), E)
