@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import unicodedata
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
-import langcodes
 import numpy as np
 from numpy.typing import NDArray
 
 from align.errors import InputError, OutputError, UsageError
-from align.scripts import COMMON, script_of, word_script
 from align.short_repr import short_repr
 from vocab.modes.merge_parts import merge_parts
+from vocab.modes.script_tokens import tokens_of_scripts
 from vocab.tokenizer.pipeline import (
     Algorithm,
     bare,
@@ -35,21 +32,6 @@ if TYPE_CHECKING:
 
 _BATCH = 4096
 _ASCII = frozenset(map(chr, range(0x21, 0x7F)))
-# Scripts whose name in Unicode is not the English name of their ISO 15924 code
-_UNICODE_NAMES: Mapping[str, tuple[str, ...]] = {
-    "Beng": ("BENGALI",),
-    "Cans": ("CANADIAN",),
-    "Hans": ("CJK",),
-    "Hant": ("CJK",),
-    "Hani": ("CJK",),
-    "Jpan": ("CJK",),
-    "Kore": ("HANGUL", "CJK"),
-    "Lisu": ("LISU",),
-    "Mtei": ("MEETEI",),
-    "Nkoo": ("NKO",),
-    "Orkh": ("OLD",),
-    "Orya": ("ORIYA",),
-}
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,8 +90,8 @@ def trim_tokenizer(
     texts : sequence of str
         Lines. Without any, `scripts` decide.
     scripts : iterable of str
-        Names (``Latin``, ``Cyrillic``) or ISO 15924 codes; tokens whose letters are all of these are kept,
-        and all without letters.
+        Names (``Latin``, ``Cyrillic``) or ISO 15924 codes: see
+        :func:`vocab.modes.script_tokens.tokens_of_scripts`.
     min_count : int
         A token that the text uses less often goes.
     vocab_size : int, optional
@@ -144,7 +126,7 @@ def trim_tokenizer(
         times = "" if min_count == 1 else f" {min_count} times or more"
         rule = f"what {len(texts):,} lines use{times}"
     else:
-        order = _of_scripts(vocabulary, [name for script in scripts for name in script_names(script)])
+        order = tokens_of_scripts(vocabulary, scripts)
         rule = f"what is written in {', '.join(scripts)}"
     fixed = _always_kept(vocabulary, spec, algorithm)
     mask = _closed(fixed, order, _parts(vocabulary, spec, algorithm), vocab_size)
@@ -220,39 +202,6 @@ def _rebuilt(
     return trimmed
 
 
-def script_names(script: str) -> tuple[str, ...]:
-    """Names by which Unicode calls the letters of a script, given by ISO 15924 code or by name.
-
-    Raises
-    ------
-    UsageError
-        For an unknown one.
-    """
-    code = script.strip().title()
-    if code in _UNICODE_NAMES:
-        return _UNICODE_NAMES[code]
-    name = code
-    if len(code) == 4 and langcodes.Language.make(script=code).is_valid():
-        name = langcodes.Language.make(script=code).script_name()
-    name = word_script_name(name)
-    if name not in _known_scripts():
-        raise UsageError(
-            "unknown script", got=script, wanted="a name such as Latin or Cyrillic, or a code such as Latn"
-        )
-    return (name,)
-
-
-def word_script_name(name: str) -> str:
-    """A script's name as :func:`align.scripts.word_script` has it; Han and the kana are one."""
-    name = name.upper().split()[0]
-    return "CJK" if name in ("HAN", "HIRAGANA", "KATAKANA", "BOPOMOFO") else name
-
-
-@cache
-def _known_scripts() -> frozenset[str]:
-    return frozenset(word_script(chr(code)) for code in range(0x20000)) - {COMMON}
-
-
 def _counts(vocabulary: Vocabulary, texts: Sequence[str]) -> NDArray[np.int64]:
     """How often the text uses each token."""
     counts = np.zeros(len(vocabulary), np.int64)
@@ -260,30 +209,6 @@ def _counts(vocabulary: Vocabulary, texts: Sequence[str]) -> NDArray[np.int64]:
         ids = [i for line in vocabulary.encode(texts[start : start + _BATCH]) for i in line]
         counts += np.bincount(np.array(ids, np.int64), minlength=len(counts))
     return counts
-
-
-def _of_scripts(vocabulary: Vocabulary, scripts: Sequence[str]) -> NDArray[np.int64]:
-    """Ids of the tokens without letters or marks of other scripts, and without fragments of characters."""
-    wanted = {COMMON, *scripts}
-    found = []
-    for i, surface in enumerate(vocabulary.surfaces):
-        if not surface:
-            continue
-        try:
-            text = surface.decode()
-        except UnicodeDecodeError:
-            continue
-        if all(_character_script(char) in wanted for char in text):
-            found.append(i)
-    return np.array(found, np.int64)
-
-
-@cache
-def _character_script(char: str) -> str:
-    if unicodedata.category(char)[0] == "M":  # vowel signs; accents that go with any script are "COMBINING"
-        script = script_of(char)
-        return script if script in _known_scripts() else COMMON
-    return word_script(char)
 
 
 def _always_kept(vocabulary: Vocabulary, spec: Mapping[str, Any], algorithm: Algorithm) -> NDArray[np.bool_]:

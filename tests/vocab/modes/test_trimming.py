@@ -15,7 +15,8 @@ from tests.vocab.conftest import train, wrap
 from tests.vocab.modes.test_extending import SINGLE_WORDS, wrapped
 from tests.vocab.tokenizer_families import FAMILIES, SENTENCES
 from vocab.modes.merge_parts import last_merge, merge_parts
-from vocab.modes.trimming import script_names, trim_tokenizer
+from vocab.modes.script_tokens import script_names
+from vocab.modes.trimming import trim_tokenizer
 from vocab.tokens import Vocabulary
 
 
@@ -75,6 +76,36 @@ def test_one_script(name: str) -> None:
         ids_of(source, "habari za jioni")
         == trimmed.kept[ids_of(trimmed.tokenizer, "habari za jioni")].tolist()
     )
+
+
+def begun_characters() -> Any:
+    """Byte-level BPE with tokens that end within characters: of Latin, of emoji, of Cyrillic, of Chinese."""
+    from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+
+    vocab = {char: i for i, char in enumerate(sorted(pre_tokenizers.ByteLevel.alphabet()))}
+    # parts of ẳ, of 😀 after a space and without, of и after a space, of ии, of 你
+    pairs = "á º|Ġ ð|Ġð Ł|ĠðŁ ĺ|ð Ł|Ġ á|Ġ Ð|Ð ¸|Ð¸ Ð|ä ½"
+    merges = [(left, right) for left, right in (pair.split() for pair in pairs.split("|"))]
+    for left, right in merges:
+        vocab[left + right] = len(vocab)
+    tokenizer = Tokenizer(models.BPE(vocab, merges))
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    return wrap(tokenizer, {})
+
+
+def test_characters_of_a_script_are_spelled_as_before() -> None:
+    source = begun_characters()
+    trimmed = trim_tokenizer(source, scripts=["Latin"])
+    left_out = set(source.get_vocab()) - set(trimmed.tokenizer.get_vocab())
+    assert left_out == {"ĠÐ", "Ð¸", "Ð¸Ð", "ä½"}
+    for text in ("Tiếng Việt: ẳ ẵng", "naïve — “so” … 😀 👍 ✓", "ẳ😀"):
+        ids = ids_of(trimmed.tokenizer, text)
+        assert trimmed.kept[ids].tolist() == ids_of(source, text)
+    for text in ("ẳ 😀", "Привет, мир и 你好", "مرحبا"):  # others too, by their bytes
+        assert trimmed.tokenizer.decode(ids_of(trimmed.tokenizer, text)) == text
+    assert len(ids_of(trimmed.tokenizer, " иП")) > len(ids_of(source, " иП"))
+    assert "ĠÐ" in trim_tokenizer(source, scripts=["Cyrillic"]).tokenizer.get_vocab()
 
 
 @pytest.mark.parametrize("name", ["byte-level", "unigram", "wordpiece, cased"])
