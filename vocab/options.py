@@ -185,6 +185,8 @@ class TransferOptions:
 
     def _check_mode(self) -> None:
         default = {item.name: item.default for item in fields(self)}
+        if set(self.fetch) == {"none"}:  # what every mode can do
+            default["fetch"] = self.fetch
         for modes, names, why in _MODES:
             given = [name for name in names if getattr(self, name) != default[name]]
             if given and self.mode not in modes:

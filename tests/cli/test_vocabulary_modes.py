@@ -31,7 +31,7 @@ def test_extend_and_trim(cli: Callable[..., Run], material: Material, corpus: Pa
     card = (Path(told["out"]) / "README.md").read_text(encoding="utf-8")
     assert "Russian tokens added to its vocabulary" in card
 
-    run = cli("--src", told["out"], "--mode", "trim", "--corpus", corpus)
+    run = cli("--src", told["out"], "--mode", "trim", "--corpus", corpus, "--fetch", "none")
     assert run.code == 0, run.err
     folder = Path("tiny-ru-trimmed")
     assert "100.0% of the text's as before" in run.err

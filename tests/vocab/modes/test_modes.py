@@ -214,6 +214,8 @@ def test_kept_rows_leave_new_ones_empty() -> None:
             {"mode": "trim", "lexicon": Path("a")},
             "--lexicon does not go with --mode trim: it reads --corpus alone",
         ),
+        ({"mode": "trim", "fetch": ("opus:auto",)}, "--fetch does not go with --mode trim"),
+        ({"mode": "trim", "fetch": ("none", "opus:auto")}, "--fetch does not go with --mode trim"),
         ({"mode": "extend", "tokenizer": "x"}, "--tokenizer does not go with --mode extend"),
         ({"mode": "extend", "donor": "x"}, "--donor does not go with --mode extend"),
         ({"add_tokens": 5}, "--add-tokens does not go with --mode replace: only extend adds tokens"),
