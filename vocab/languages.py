@@ -8,7 +8,7 @@ import unicodedata
 from dataclasses import dataclass
 
 import langcodes
-from langcodes.data_dicts import LIKELY_SUBTAGS, NORMALIZED_MACROLANGUAGES
+from langcodes.data_dicts import LIKELY_SUBTAGS, MACROLANGUAGES, NORMALIZED_MACROLANGUAGES
 from language_data.names import load_trie, normalize_name
 from language_data.util import data_filename
 
@@ -47,7 +47,7 @@ class Language:
     territory : str or None
         The territory it was asked for in (`BR` of `pt_br`).
     minor : bool
-        Whether `note` is what everybody means by the code: the member of a macrolanguage.
+        Whether `note` is what everybody means by the code: the one member of a macrolanguage that is written.
     """
 
     code: str
@@ -102,9 +102,13 @@ def language(code_or_name: str) -> Language:
     elif own_code in _FILED_AS:
         code, name, alpha3 = _FILED_AS[own_code]
     note, member = "", _MEMBERS.get(code)
-    minor = member is not None and code == own_code
-    if minor:
-        note = f"a macrolanguage; {member}, {_name(str(member))}, is taken for it"
+    minor = False
+    if member is not None and code == own_code:
+        note = f"a macrolanguage; {member}, {_name(member)}, is taken for it"
+        other = _other_member(code, member)
+        minor = other is None
+        if other is not None:
+            note += f"; others have codes of their own, as {other}, {_name(other)}"
     # `tl` itself arrives here as `fil`: nothing to explain to somebody who gets the code that was typed
     if code != own_code and asked.casefold() not in (code, alpha3, name.casefold()):
         note = f"{own_code}, {own_name}, is filed under {code}, {name}"
@@ -114,6 +118,14 @@ def language(code_or_name: str) -> Language:
         if script is None and known in LIKELY_SUBTAGS:
             script = tag.update_dict({"language": known}).maximize().script
     return Language(code, name, alpha3, script, note, member, tag.territory, minor)
+
+
+def _other_member(macro: str, member: str) -> str | None:
+    """The member of a macrolanguage that most people write beside the one that is taken; None: nobody."""
+    others = [code for code, whole in MACROLANGUAGES.items() if whole == macro and code != member]
+    written = {code: langcodes.Language.make(language=code).writing_population() for code in others}
+    most = max(others, key=lambda code: written[code], default="")
+    return most if written.get(most) else None
 
 
 def _name(code: str) -> str:

@@ -101,6 +101,18 @@ def test_a_macrolanguage_says_which_member_was_taken() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("asked", "other"),
+    [("ar", "arz, Egyptian Arabic"), ("zh", "wuu, Wu Chinese"), ("ku", "ckb, Central Kurdish")],
+)
+def test_a_macrolanguage_with_other_written_members_names_one(asked: str, other: str) -> None:
+    found = language(asked)
+    assert not found.minor
+    assert found.note.endswith(f"is taken for it; others have codes of their own, as {other}")
+    assert language(other[:3]).code == other[:3]
+    assert language(str(found.member)).note.endswith(f"is filed under {asked}, {found.name}")
+
+
 def test_the_territory_is_kept_beside_the_code() -> None:
     assert [language(asked).territory for asked in ("pt_br", "zh-TW", "en_GB", "sw")] == [
         "BR",
