@@ -25,13 +25,8 @@ from vocab.fetching.cache import sha256_of
 from vocab.heads.body import Anatomy, check_same_body, take_apart
 from vocab.model_files.checkpoint import INDEX as WEIGHTS_INDEX
 from vocab.model_files.checkpoint import copy_file, tensor_bytes
-from vocab.model_files.output import (
-    PROVENANCE,
-    check_output,
-    copy_small_files,
-    file_digests,
-    write_json,
-)
+from vocab.model_files.output import PROVENANCE, check_output
+from vocab.model_files.small_files import copy_small_files, file_digests, write_json
 from vocab.plan.files import FOLDER, HEAD_FOLDER
 from vocab.tokenizer.loading import load_tokenizer
 

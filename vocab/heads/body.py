@@ -19,7 +19,7 @@ from vocab.model_files.layout import (
     model_class,
     read_config,
 )
-from vocab.model_files.output import module_files
+from vocab.model_files.small_files import module_files
 from vocab.model_files.special_ids import is_id_field
 
 _CHUNK = 1 << 22

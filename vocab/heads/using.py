@@ -14,14 +14,8 @@ from vocab.heads.adding import META, Head, copy_files, find_head, own_files, rea
 from vocab.heads.body import Anatomy, take_apart
 from vocab.model_files.checkpoint import Change, rewrite_checkpoint
 from vocab.model_files.layout import quiet_transformers
-from vocab.model_files.output import (
-    PROVENANCE,
-    WrittenModel,
-    check_output,
-    copy_small_files,
-    file_digests,
-    write_json,
-)
+from vocab.model_files.output import PROVENANCE, WrittenModel, check_output
+from vocab.model_files.small_files import copy_small_files, file_digests, write_json
 from vocab.model_files.verify import verify_directory
 from vocab.tokenizer.loading import load_tokenizer
 
