@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 from align.errors import InputError, UsageError
 from align.neighbors import low_precision, torch_backend
 from align.neighbors.kernels import LANES, propose, settle
-from align.neighbors.rounding import pack
+from align.neighbors.rounding import gamma, pack
 from align.normalize import unit
 
 _QUERY_BLOCK, _CANDIDATE_BLOCK = 768, 1024  # the products of a block stay in the cache
@@ -228,12 +228,11 @@ def rounding_bound(
 ) -> NDArray[np.float32]:
     """Bound, for every query, of twice the error of a float32 inner product, plus bias, with any candidate.
 
-    However it is summed, ``|fl(x.y) - x.y| <= g |x|.|y| <= g ||x|| ||y||`` with ``g = d u / (1 - d u)``,
-    ``u = 2^-24`` (Higham, "Accuracy and Stability of Numerical Algorithms", section 3.1). A candidate among
-    the true best k cannot lie further than twice the bound below the k-th best product. Adding the bias
-    ``b`` rounds once more, by at most ``u (|fl(x.y)| + |b|)``.
+    The product's own is :func:`~align.neighbors.rounding.gamma`'s. A candidate among the true best k cannot
+    lie further than twice the bound below the k-th best product. Adding the bias ``b`` rounds once more, by
+    at most ``u (|fl(x.y)| + |b|)``.
     """
-    u, dim = 2.0**-24, Q.shape[1] + 1
+    u, relative = 2.0**-24, gamma(Q.shape[1] + 1)
     longest = np.sqrt(np.einsum("ij,ij->i", C, C, dtype=np.float64).max())
     lengths = np.sqrt(np.einsum("ij,ij->i", Q, Q, dtype=np.float64))
     if not np.isfinite(longest) or not np.isfinite(lengths).all():
@@ -241,10 +240,10 @@ def rounding_bound(
     if len(lengths) and longest * lengths.max() > 1e38:
         raise InputError("inner products exceed float32", got=f"up to {longest * lengths.max():.1e}")
     # products below the normal range round absolutely; the small constant covers them
-    bound = 2 * dim * u / (1 - dim * u) * lengths * longest + 1e-37
+    bound = 2 * relative * lengths * longest + 1e-37
     if bias is not None and len(bias):
         largest = np.abs(bias).max().astype(np.float64)
-        bound += 2 * u * (largest + (1 + dim * u) * lengths * longest)
+        bound += 2 * u * (largest + (1 + relative) * lengths * longest)
     return np.nextafter(bound.astype(np.float32), np.float32(np.inf))
 
 

@@ -10,8 +10,9 @@ So ``x'.y'`` plus the right side plus the candidate's bias is an upper bound U o
 the integers is exact; scaling it and adding takes five float32 roundings of relative size 2^-24, for which
 ``1e-6 |x'| |y'|`` and ``1e-6`` of the other terms are added (1e-6 is 16 times 2^-24). While candidates go by,
 each query keeps the best k exact scores so far; the k-th of them is its floor. A candidate with U below the
-floor has k candidates with larger scores and is dropped for good. All others are scored exactly. Nothing but
-time depends on the rounding.
+floor has k candidates with larger scores and is dropped for good. Others are dropped where a float32 product
+and its proven error stay below the floor; what is left is scored exactly. Nothing but time depends on the
+rounding.
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ import numpy as np
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from align.neighbors.kernels import dot, kth_largest
+from align.neighbors.kernels import dot, dot_float32, kth_largest
 from align.neighbors.rounding import Packed, aligned, pack, pack_queries
 from align.neighbors.vector_code import prefetch, trailing_zeros
 from align.neighbors.vnni import N_CANDIDATES, N_QUERIES, available, screen_tile
@@ -132,6 +133,7 @@ def searcher(
             margins,
             limit,
             *lists,
+            packed.error,
         )
         if n_exact > limit:
             return False
@@ -177,12 +179,15 @@ def score_pending(
     uppers: NDArray[np.float32],
     best: NDArray[np.float64],
     best_ids: NDArray[np.int64],
+    error: float,
 ) -> tuple[np.float32, int]:
     """Score the pending candidates that still reach the floor; the new floor and how many they were.
 
-    The floor is that of ``shrink score + offset``, compared after a `shift` of at most that size.
+    The floor is that of ``shrink score + offset``, compared after a `shift` of at most that size. `error` is
+    that of a float32 product over the query's length.
     """
-    k, n_exact = best.size, 0
+    k, n_scored = best.size, 0
+    doubt = error * np.sqrt(dot(query, query)) + 1e-37  # products below the normal range round absolutely
     likely = kth_largest(uppers, k) if ids.size > k else np.float32(-np.inf)
     for first in (True, False):  # those with the largest bounds raise the floor for the others
         for n in range(ids.size):
@@ -194,10 +199,12 @@ def score_pending(
             if uppers[n] < floor or (uppers[n] >= likely) != first:
                 continue
             candidate = np.int64(ids[n])
-            score = dot(query, C[candidate])
-            if B.size:
-                score += np.float64(B[candidate])
-            n_exact += 1
+            own = np.float64(B[candidate]) if B.size else 0.0
+            n_scored += 1
+            nearly = np.float64(dot_float32(query, C[candidate])) + own
+            if (nearly + doubt) * shrink + offset < floor:
+                continue
+            score = dot(query, C[candidate]) + own
             at = k
             while at > 0 and (
                 best[at - 1] < score or (best[at - 1] == score and best_ids[at - 1] > candidate)
@@ -211,7 +218,7 @@ def score_pending(
             lowest = best[k - 1] * shrink
             # below the k-th best, whichever way it rounds
             floor = np.float32(lowest + offset - (abs(lowest) + abs(offset) + shift) * 2.0**-21 - 1e-37)
-    return floor, n_exact
+    return floor, n_scored
 
 
 @nb.njit(cache=True, nogil=True)
@@ -232,6 +239,7 @@ def _scan(
     uppers: NDArray[np.float32],
     best: NDArray[np.float64],
     best_ids: NDArray[np.int64],
+    error: float,
 ) -> int:
     """The best k of all candidates for a block of queries; how many were scored (over `limit`: given up)."""
     n_queries, n_steps = Q.shape[0], packed.shape[1]
@@ -282,6 +290,7 @@ def _scan(
                                 uppers[row],
                                 best[row],
                                 best_ids[row],
+                                error,
                             )
                             n_exact += n_new
                             size = 0
@@ -304,6 +313,7 @@ def _scan(
             uppers[row, :size],
             best[row],
             best_ids[row],
+            error,
         )
         n_exact += n_new
     return n_exact

@@ -26,12 +26,30 @@ class Packed:
     scales : ndarray of float32, shape (48 n_panels,)
     residuals, lengths : ndarray of float64, shape (48 n_panels,)
         ``|y - y'|`` and ``|y'|``; NaN residuals for the rows that fill the last panel.
+    error : float
+        Of a float32 inner product with any of them, over the other row's length, at most.
     """
 
     codes: NDArray[np.uint8]
     scales: NDArray[np.float32]
     residuals: NDArray[np.float64]
     lengths: NDArray[np.float64]
+    error: float
+
+
+def gamma(n: int) -> float:
+    """Relative error of a float32 inner product of n terms, however it is summed.
+
+    ``|fl(x.y) - x.y| <= g |x|.|y| <= g ||x|| ||y||`` with ``g = n u / (1 - n u)``, ``u = 2^-24`` (Higham,
+    "Accuracy and Stability of Numerical Algorithms", section 3.1).
+    """
+    return n * 2.0**-24 / (1 - n * 2.0**-24)
+
+
+def product_error(C: NDArray[np.float32]) -> float:
+    """Bound of the error of a float32 inner product with any row, over the other row's length."""
+    longest = float(np.sqrt(np.einsum("ij,ij->i", C, C, dtype=np.float64).max(initial=0.0)))
+    return gamma(C.shape[1] + 1) * longest
 
 
 def aligned(shape: tuple[int, ...], dtype: type) -> NDArray:
@@ -57,7 +75,7 @@ def pack(C: NDArray[np.float32], pool: Executor) -> Packed:
         )
     for part in done:
         part.result()
-    return Packed(codes, scales, residuals, lengths)
+    return Packed(codes, scales, residuals, lengths, product_error(C))
 
 
 @nb.njit(cache=True, nogil=True)

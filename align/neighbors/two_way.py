@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from align.neighbors import low_precision
 from align.neighbors.exact import Backend, Neighbors, checked_bias, prepare, top_k
 from align.neighbors.low_precision import BLOCK_ROWS, MAX_EXACT, PENDING, fill_margins, score_pending
-from align.neighbors.rounding import Packed, aligned, pack, pack_queries
+from align.neighbors.rounding import Packed, aligned, pack, pack_queries, product_error
 from align.neighbors.vector_code import trailing_zeros
 from align.neighbors.vnni import N_CANDIDATES, N_QUERIES, screen_both_ways
 
@@ -128,15 +128,16 @@ def _search(
     stop = threading.Event()
     with ThreadPoolExecutor(n_threads) as pool:
         packed = pack(Y, pool)
+        errors = product_error(X), packed.error
 
         def work() -> tuple[NDArray[np.float64], NDArray[np.int64]] | None:
             lists = _empty_lists(packed, y_bias, k_backward)
-            search = _searcher(X, Y, x_bias, y_bias, packed, lists, indices, scores)
+            search = _searcher(X, Y, x_bias, y_bias, packed, errors, lists, indices, scores)
             for start in starts:  # shared by the threads: each takes the next block
                 if stop.is_set() or not search(slice(start, start + n_rows)):
                     stop.set()
                     return None
-            _finish(X, Y, x_bias, *lists.arrays)
+            _finish(X, Y, x_bias, errors[0], *lists.arrays)
             return lists.best, lists.best_ids
 
         try:
@@ -155,6 +156,7 @@ def _searcher(
     x_bias: NDArray[np.float32],
     y_bias: NDArray[np.float32],
     packed: Packed,
+    errors: tuple[float, float],
     lists: _Lists,
     indices: NDArray[np.int64],
     scores: NDArray[np.float32],
@@ -179,7 +181,7 @@ def _searcher(
         shifts[: len(block)] = x_bias[rows] if len(x_bias) else 0
         limit = int(2 * MAX_EXACT * len(block) * len(Y)) + 8 * len(block) * (k + lists.best.shape[1])
         of_rows = (ids, uppers, floors, best, best_ids)
-        tiles = (codes, starts, scales, packed.codes, packed.scales, margins, shifts, largest_shift)
+        tiles = (codes, starts, scales, packed.codes, packed.scales, margins, shifts, largest_shift, *errors)
         n_exact = _scan(X, rows.start, len(block), Y, x_bias, y_bias, *tiles, limit, *of_rows, *lists.arrays)
         if n_exact > limit:
             return False
@@ -206,6 +208,8 @@ def _scan(
     margins: NDArray[np.float32],
     shifts: NDArray[np.float32],
     largest_shift: float,
+    src_error: float,
+    tgt_error: float,
     limit: int,
     ids: NDArray[np.int32],
     uppers: NDArray[np.float32],
@@ -220,7 +224,7 @@ def _scan(
     offsets: NDArray[np.float64],
     tgt_floors: NDArray[np.float32],
 ) -> int:
-    """One block of source rows against all targets; how many scores were exact (over `limit`: given up)."""
+    """One block of source rows against all targets; how many were scored (over `limit`: given up)."""
     n_steps = packed.shape[1]
     sizes = np.zeros(n_queries, np.int64)
     bounds = np.empty((N_QUERIES, N_CANDIDATES), np.float32)
@@ -259,7 +263,7 @@ def _scan(
                     if sizes[row] == PENDING:
                         floors[row], n_new = score_pending(
                             X[start + row], Y, y_bias, 1.0, 0.0, 0.0, floors[row],
-                            ids[row], uppers[row], best[row], best_ids[row],
+                            ids[row], uppers[row], best[row], best_ids[row], tgt_error,
                         )  # fmt: skip
                         n_exact += n_new
                         sizes[row] = 0
@@ -276,7 +280,7 @@ def _scan(
                     if tgt_sizes[tgt] == _TGT_PENDING:
                         tgt_floors[tgt], n_new = score_pending(
                             Y[tgt], X, x_bias, 1.0, offsets[tgt], largest_shift, tgt_floors[tgt],
-                            tgt_ids[tgt], tgt_uppers[tgt], tgt_best[tgt], tgt_best_ids[tgt],
+                            tgt_ids[tgt], tgt_uppers[tgt], tgt_best[tgt], tgt_best_ids[tgt], src_error,
                         )  # fmt: skip
                         n_exact += n_new
                         tgt_sizes[tgt] = 0
@@ -288,7 +292,7 @@ def _scan(
         n = sizes[row]
         _, n_new = score_pending(
             X[start + row], Y, y_bias, 1.0, 0.0, 0.0, floors[row],
-            ids[row, :n], uppers[row, :n], best[row], best_ids[row],
+            ids[row, :n], uppers[row, :n], best[row], best_ids[row], tgt_error,
         )  # fmt: skip
         n_exact += n_new
     return n_exact
@@ -299,6 +303,7 @@ def _finish(
     X: NDArray[np.float32],
     Y: NDArray[np.float32],
     x_bias: NDArray[np.float32],
+    src_error: float,
     ids: NDArray[np.int32],
     uppers: NDArray[np.float32],
     sizes: NDArray[np.int32],
@@ -312,7 +317,7 @@ def _finish(
         n = sizes[tgt]
         score_pending(
             Y[tgt], X, x_bias, 1.0, offsets[tgt], 0.0, floors[tgt],
-            ids[tgt, :n], uppers[tgt, :n], best[tgt], best_ids[tgt],
+            ids[tgt, :n], uppers[tgt, :n], best[tgt], best_ids[tgt], src_error,
         )  # fmt: skip
 
 
