@@ -164,7 +164,10 @@ def _deviation(old: NDArray[Any], mean: NDArray[np.float64]) -> NDArray[np.float
 def _noise(keys: NDArray[np.int64], dim: int, seed: int) -> NDArray[np.float64]:
     """Standard normal rows, each from the stream of its key."""
     noise = np.empty((len(keys), dim))
+    bits = np.random.Philox(key=seed)  # a new one for each key would cost more than its numbers
+    generator, state = np.random.Generator(bits), bits.state
     for i, key in enumerate(keys):
-        bits = np.random.Philox(key=seed, counter=[0, 0, int(key), 0])
-        np.random.Generator(bits).standard_normal(out=noise[i])
+        state["state"]["counter"][2] = key
+        bits.state = state
+        generator.standard_normal(out=noise[i])
     return noise
