@@ -6,11 +6,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import scipy.sparse as sp
+from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
 from align.wordalign import AlignOptions, Bitext, align
+from vocab.methods.overlapping import overlapping
 from vocab.plan import Origin, TransferPlan
 from vocab.tokens import AnyTokenizer, Vocabulary
+
+Entries = tuple[NDArray[np.integer], NDArray[np.integer], NDArray[np.float64]]  # new rows, old rows, weights
 
 
 def trans_tokenization(
@@ -22,6 +26,7 @@ def trans_tokenization(
     sharpen: float = 0.8,
     min_count: float = 0.5,
     top: int = 32,
+    smooth: bool = False,
     options: AlignOptions = AlignOptions(),  # noqa: B008 - frozen
 ) -> TransferPlan:
     """Each new row is the mean of old rows weighted by how often they translate the token.
@@ -43,13 +48,18 @@ def trans_tokenization(
         Tokens with fewer expected links in all stay empty.
     top : int
         Old tokens kept in a row, the heaviest.
+    smooth : bool
+        Fill tokens without evidence: by the old token of the same bytes where there is one, else by the mean
+        of the rows of the tokens that overlap them (:func:`vocab.methods.overlapping.overlapping`), in
+        which old tokens that begin a word count twice.
     options : AlignOptions
         Settings of the aligner.
 
     Returns
     -------
     TransferPlan
-        Tokens without evidence are empty. Deterministic for any thread count.
+        Tokens without evidence are empty, with `smooth` those without overlap to a token that has a row.
+        Deterministic for any thread count.
 
     Raises
     ------
@@ -64,6 +74,10 @@ def trans_tokenization(
     ("Trans-Tokenization and Cross-lingual Vocabulary Transfers", COLM), who align words with fast_align and
     spread the counts over their tokens; here the tokens are aligned, which measured better. Their first and
     last characters help with rare ones.
+
+    Their smoothing also takes from tokens that were smoothed before, in the order of a hash table, and knows
+    the beginning of a word by ``▁`` alone; here only tokens with evidence and copied ones give, and bytes
+    decide. It takes 3 seconds for 44,000 tokens, where comparing them in pairs takes minutes.
     """
     if top < 1 or not sharpen > 0:
         raise UsageError("top and sharpen must be positive", got=f"{top} and {sharpen}")
@@ -96,22 +110,63 @@ def trans_tokenization(
     usable &= evidence.data > 0
     rows, cols = rows[usable], evidence.indices[usable]
     largest = evidence.max(axis=1).toarray().ravel()  # relative to it no power underflows a whole row
-    weights = (evidence.data[usable] / largest[rows]) ** sharpen
+    entries = _heaviest(rows, cols, (evidence.data[usable] / largest[rows]) ** sharpen, top)
+    origins = np.full(len(tgt), Origin.MIXED, np.uint8)
+    if smooth:
+        same_bytes, _ = tgt.match(src)
+        same_bytes[entries[0]] = -1
+        copied = np.flatnonzero(same_bytes >= 0)
+        origins[copied] = Origin.COPIED
+        entries = _both(entries, (copied, same_bytes[copied], np.ones(len(copied))))
+        entries = _both(entries, _smoothed(*entries, src=src, tgt=tgt, top=top))
+    return TransferPlan.from_entries(
+        *entries,
+        origins,
+        src_tokens=src.tokens,
+        tgt_tokens=tgt.tokens,
+        method="trans-tokenization",
+        options={
+            "sharpen": sharpen,
+            "min_count": min_count,
+            "top": top,
+            "smooth": smooth,
+            "alpha": options.alpha,
+        },
+    )
+
+
+def _heaviest(
+    rows: NDArray[np.integer], cols: NDArray[np.integer], weights: NDArray[np.float64], top: int
+) -> Entries:
+    """The `top` heaviest entries of each row, of equal ones those of lower columns; they sum to 1."""
     order = np.lexsort((cols, -weights, rows))
     rows, cols, weights = rows[order], cols[order], weights[order]
     rank = np.arange(len(rows)) - np.searchsorted(rows, rows)
     rows, cols, weights = rows[rank < top], cols[rank < top], weights[rank < top]
-    weights /= np.bincount(rows, weights=weights, minlength=len(tgt))[rows]
-    return TransferPlan.from_entries(
-        rows,
-        cols,
-        weights,
-        Origin.MIXED,
-        src_tokens=src.tokens,
-        tgt_tokens=tgt.tokens,
-        method="trans-tokenization",
-        options={"sharpen": sharpen, "min_count": min_count, "top": top, "alpha": options.alpha},
-    )
+    return rows, cols, weights / np.bincount(rows, weights=weights)[rows]
+
+
+def _both(some: Entries, more: Entries) -> Entries:
+    rows, cols, weights = (np.concatenate(parts) for parts in zip(some, more, strict=True))
+    return rows, cols, weights
+
+
+def _smoothed(
+    rows: NDArray[np.integer],
+    cols: NDArray[np.integer],
+    weights: NDArray[np.float64],
+    *,
+    src: Vocabulary,
+    tgt: Vocabulary,
+    top: int,
+) -> Entries:
+    """Rows of tokens that have none, from those of the tokens that overlap them."""
+    known = np.zeros(len(tgt), bool)
+    known[rows] = True
+    begins_word = np.array([surface[:1].isspace() for surface in src.surfaces])
+    given = sp.csr_array((weights * (1 + begins_word[cols]), (rows, cols)), shape=(len(tgt), len(src)))
+    mixed = (overlapping(tgt.surfaces, known) @ given).tocoo()
+    return _heaviest(mixed.row, mixed.col, mixed.data, top)
 
 
 def _spellings(vocabulary: Vocabulary) -> list[str]:
