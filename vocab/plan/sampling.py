@@ -14,7 +14,7 @@ from align.errors import InputError
 
 Kind = Literal["normal", "multivariate", "isotropic"]
 _BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
-_STD_BLOCK = 4096
+_STD_BLOCK = 128  # rows whose squares stay in the cache
 _STREAMS = 256  # rows drawn together: they stay in the cache
 
 
