@@ -407,12 +407,15 @@ def test_links_that_do_not_fit(material: Material, tmp_path: Path) -> None:
 
 
 def test_trans_tokenization_from_a_lexicon_alone(material: Material) -> None:
-    result = transfer(
-        material.source,
-        method="trans-tokenization",
-        corpus=material.swahili,
-        lexicon=material.lexicon,
-        vocab_size=420,
+    result, smoothed = (
+        transfer(
+            material.source,
+            method=method,
+            corpus=material.swahili,
+            lexicon=material.lexicon,
+            vocab_size=420,
+        )
+        for method in ("trans-tokenization", "trans-tokenization(smooth)")
     )
     assert [str(one) for one in result.decisions if one.what == "aligned"] == [
         "aligned: 200 lexicon entries (there is no parallel text)"
@@ -424,6 +427,7 @@ def test_trans_tokenization_from_a_lexicon_alone(material: Material) -> None:
     assert len(said) > 50
     assert mixed <= said
     assert len(mixed) > 0.9 * len(said)
+    assert mixed < set(np.flatnonzero(smoothed.plan.origins == Origin.MIXED).tolist())
 
 
 def test_recycle_reads_the_donor_and_its_source(material: Material, tmp_path: Path) -> None:

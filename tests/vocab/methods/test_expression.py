@@ -27,6 +27,7 @@ from vocab.plan import Origin, TransferPlan
         "constituents(weighting=last)",
         "0.5*constituents(weighting=first) + 0.5*wechsel(mapping=rcsls, neighbors=5) > mean(noise=0.1)",
         "focus(fuzzy) > script(positions=false)",
+        "trans-tokenization(smooth) > ofa",
     ],
 )
 def test_printing_and_reading_agree(text: str) -> None:
