@@ -49,10 +49,10 @@ class Options:
     sentence, and pairs with a longer one are left out; ``pool`` batches are sorted by length together.
     """
 
-    measured: tuple[int, ...] = (0, 25, 50, 100, 200, 400)
-    steps_of_choice: int = 150
+    measured: tuple[int, ...] = (0, 50, 100, 200, 300)
+    steps_of_choice: int = 100
     batch_size: int = 32
-    max_tokens: int = 48
+    max_tokens: int = 32
     pool: int = 20
     warmup: float = 0.1
     weight_decay: float = 0.01
@@ -240,7 +240,7 @@ def train(
         The loss is not finite.
     """
     model.eval()  # no dropout
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=options.weight_decay)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate, weight_decay=options.weight_decay, fused=True)
     n_warm = max(round(options.warmup * len(data)), 1)
     share: Callable[[int], float] = lambda step: min(  # noqa: E731
         (step + 1) / n_warm, (len(data) - step) / max(len(data) - n_warm, 1)
