@@ -163,7 +163,7 @@ def _smoothed(
     """Rows of tokens that have none, from those of the tokens that overlap them."""
     known = np.zeros(len(tgt), bool)
     known[rows] = True
-    begins_word = np.array([surface[:1].isspace() for surface in src.surfaces])
+    begins_word = np.array([surface.startswith(b" ") for surface in src.surfaces], bool)
     given = sp.csr_array((weights * (1 + begins_word[cols]), (rows, cols)), shape=(len(tgt), len(src)))
     mixed = (overlapping(tgt.surfaces, known) @ given).tocoo()
     return _heaviest(mixed.row, mixed.col, mixed.data, top)

@@ -310,7 +310,7 @@ def test_smoothed_rows_of_the_original(name: str, n_compared: int, shared_golden
     assert copied.sum() == {"target_bpe": 0, "target_unigram": 17}[name]
     assert not any(tgt.surfaces[row].isascii() for row in np.flatnonzero(copied))
     np.testing.assert_array_equal(plan.origins[(kind == 2) & ~copied], Origin.EMPTY)
-    begins_word = np.array([surface[:1] == b" " for surface in src.surfaces])
+    begins_word = np.array([surface.startswith(b" ") for surface in src.surfaces])
     overlap = overlapping(tgt.surfaces, known)
     near = np.split(overlap.indices, overlap.indptr[1:-1])
     unsettled = {tgt.surfaces[row] for row in np.flatnonzero((kind == 1) | copied)}
