@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +27,14 @@ class _Spaced(dict[int, str]):
 
 
 _SPACES = re.compile(r"\s+")
+_MIN_COUNT = 5
+
+
+def frequent_words(text: Iterable[str], *, min_count: int = _MIN_COUNT) -> frozenset[str]:
+    """The words that :func:`train_fasttext` would give a row: those that occur `min_count` times."""
+    table = _Spaced()
+    counts = Counter(word for line in text for word in line.translate(table).split())
+    return frozenset(word for word, count in counts.items() if count >= min_count)
 
 
 def train_fasttext(
@@ -34,7 +43,7 @@ def train_fasttext(
     dim: int = 100,
     epochs: int = 5,
     architecture: Literal["skipgram", "cbow"] = "skipgram",
-    min_count: int = 5,
+    min_count: int = _MIN_COUNT,
     min_n: int = 3,
     max_n: int = 6,
     n_buckets: int = 500_000,
@@ -105,10 +114,11 @@ def train_fasttext(
             )
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                "fastText found nothing to train on",
+                "too little text to train word vectors on",
                 where=path,
-                got=error,
-                wanted=f"words seen {min_count} times",
+                got="no word that is frequent enough" if "Empty vocabulary" in str(error) else error,
+                wanted=f"words that occur {min_count} times",
+                hint="give more text, or vectors that are trained already",
             ) from error
         target = Path(save_to) if save_to is not None else Path(folder) / "model.bin"
         try:

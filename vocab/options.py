@@ -174,6 +174,8 @@ class TransferOptions:
                 got="--src-vectors" if self.src_vectors else "--tgt-vectors",
                 wanted="--src-vectors and --tgt-vectors",
             )
+        if self.donor_src is not None and self.donor is None:
+            raise UsageError("--donor-src is the source of a donor", wanted="--donor too")
         if self.alignment is not None and self.parallel is None and not self.parallel_tsv:
             raise UsageError("--alignment is of sentence pairs", wanted="--parallel or --parallel-tsv too")
         brings_pairs = [item for item in self.fetch if parse(item).source in ("opus", "hf")]

@@ -192,8 +192,12 @@ def prepare(
         # vectors that were given say more than sentence pairs that were not
         is_bundled = any(file["kind"] == "bundled parallel" for file in materials.files)
         usable = given - {"parallel"} if is_bundled and "vectors" in given else given
-        if "parallel" not in usable and _trainable("vectors", materials):
-            usable = {*usable, "vectors"}
+        if usable.isdisjoint({"parallel", "vectors"}) and _trainable("vectors", materials):
+            if _has_entries_of_both(materials):
+                usable = {*usable, "vectors"}
+            else:
+                why = "no entry of a lexicon is frequent enough in text of both languages"
+                decisions.add("vectors", "none", why)
         chosen, why = choose_method(usable)
         method = parse_expression(chosen)
         decisions.add("method", chosen, why)
@@ -201,9 +205,9 @@ def prepare(
         missing = [] if wanted is None else lacking(wanted, materials)
         if missing:
             raise UsageError(
-                f"method {wanted} needs {' and '.join(missing)}",
-                got=", ".join(sorted(given)) or "neither parallel text, vectors nor lexicon",
-                hint=HOW_TO_GIVE[missing[0]],
+                f"method {wanted} needs {' and '.join(_CALLED[need] for need in missing)}",
+                got=", ".join(_CALLED[need] for need in sorted(given)) or "nothing of the kind",
+                hint="; and ".join(HOW_TO_GIVE[need] for need in missing),
             )
     device = _device(options, decisions)
     return Prepared(
@@ -219,11 +223,20 @@ def _has_no_head_of_its_own(source: Source, options: TransferOptions) -> bool:
 
 HOW_TO_GIVE: Mapping[Need, str] = {
     "parallel": "pass --parallel FILE.src FILE.tgt, or --lexicon FILE",
-    "vectors": "pass --src-vectors and --tgt-vectors, or --fetch vectors:cc, or text of both languages",
+    "vectors": "pass --src-vectors and --tgt-vectors, or --fetch vectors:cc, or text of both languages to "
+    "train them on (--src-corpus, --corpus)",
     "lexicon": "pass --lexicon FILE with one source<TAB>target pair a line",
     "text": "pass --corpus FILE",
     "donor": "pass --donor MODEL, one that speaks the target tokenizer",
     "donor-src": "pass --donor-src MODEL, the one that the donor was made from",
+}
+_CALLED: Mapping[Need, str] = {
+    "parallel": "parallel text",
+    "vectors": "word vectors",
+    "lexicon": "a lexicon",
+    "text": "text of the target language",
+    "donor": "a donor model",
+    "donor-src": "the donor's own source",
 }
 
 
@@ -269,6 +282,20 @@ def _trainable(need: Need, materials: Materials) -> bool:
     if need == "parallel":  # a lexicon's entries are short sentence pairs
         return materials.lexicon is not None
     return need == "vectors" and bool(materials.src_text) and bool(materials.text)
+
+
+def _has_entries_of_both(materials: Materials) -> bool:
+    """Whether vectors trained on the text would know an entry of the lexicon on both sides."""
+    if materials.lexicon is None:
+        return False
+    from align.fasttext_training import frequent_words
+    from align.lexicon import case_forms
+
+    src, tgt = (frequent_words(lines) for lines in (materials.src_text, materials.text))
+    return any(
+        not src.isdisjoint(case_forms(word)) and not tgt.isdisjoint(case_forms(translation))
+        for word, translation in materials.lexicon
+    )
 
 
 def execute(prepared: Prepared) -> TransferResult:

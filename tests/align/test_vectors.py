@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from align.errors import InputError, OutputError, UsageError
-from align.fasttext_training import train_fasttext
+from align.fasttext_training import frequent_words, train_fasttext
 from align.fasttext_vectors import FastTextVectors, open_fasttext
 from align.text_vectors import _parse_line
 from align.vectors import WordVectors, read_vectors, write_vectors
@@ -350,8 +350,14 @@ def test_training_is_reproducible_on_one_thread(tmp_path):
     assert first == (tmp_path / "c.bin").read_bytes()
 
 
+def test_words_that_training_gives_a_row() -> None:
+    text = ["one, two; two (three) three", "Three three-two"] * 2
+    model = train_fasttext(text, dim=2, epochs=1, min_count=3, n_buckets=10)
+    assert frequent_words(text, min_count=3) == set(model.words) - {"</s>"}
+
+
 def test_training_refuses_what_it_cannot_use(tmp_path):
-    with pytest.raises(InputError, match="nothing to train on"):
+    with pytest.raises(InputError, match=r"too little text .*wanted words that occur 5 times"):
         train_fasttext(["one two three"], min_count=5, n_buckets=10, dim=2)
     with pytest.raises(InputError, match=r"text\.txt:2: the file is not UTF-8"):
         train_fasttext(write(tmp_path / "text.txt", b"a\n\xff\n"))

@@ -23,6 +23,7 @@ from vocab.options import TransferOptions
         ({"fetch": ("vectors:cc", "x")}, "got x, wanted opus:auto, opus:NAME"),
         ({"fetch": ("hf:org/name",)}, "got hf:org/name, wanted .*hf:ORG/NAME/PATH"),
         ({"fetch": ("opus:",)}, "got opus:, wanted"),
+        ({"donor_src": "x"}, "--donor-src is the source of a donor .wanted --donor too"),
         ({"max_mb": 0}, "--max-mb"),
         ({"fetch_pairs": 0}, "--fetch-pairs"),
         (

@@ -209,6 +209,11 @@ def test_auto_with_text_and_a_lexicon(material: Material) -> None:
     # vectors can be trained where there is text of both languages
     both = replace(given, src_corpus=(material.english,))
     assert str(prepare(both).method) == "trans-tokenization > ofa"
+    # in three lines no word occurs often enough
+    few = replace(both, corpus=(material.swahili.read_text(encoding="utf-8").splitlines()[:3],))
+    prepared = prepare(few)
+    assert str(prepared.method) == "trans-tokenization"
+    assert ("vectors", "none") in [(d.what, d.value) for d in prepared.decisions.made]
 
 
 def test_vectors_of_two_widths(material: Material, word_vectors: tuple[Path, Path], tmp_path: Path) -> None:
@@ -445,5 +450,5 @@ def test_recycle_reads_the_donor_and_its_source(material: Material, tmp_path: Pa
     np.testing.assert_allclose(new, old, atol=1e-4)
     files = [entry["kind"] for entry in result.prepared.materials.files]
     assert {"donor", "donor source"} <= set(files)
-    with pytest.raises(UsageError, match="needs donor-src"):
+    with pytest.raises(UsageError, match=r"needs the donor's own source .*Pass --donor-src MODEL"):
         transfer(material.source, corpus=[material.swahili], method="recycle", donor=str(donor))

@@ -236,5 +236,5 @@ def test_a_norm_that_rescales_no_row_is_said_to(untied: Path, material: Material
 
 
 def test_the_needs_of_the_head_count_too(untied: Path, material: Material) -> None:
-    with pytest.raises(UsageError, match=r"method omp needs donor"):
+    with pytest.raises(UsageError, match=r"method omp needs a donor model"):
         transfer(untied, corpus=material.swahili, method="copy", head_method="omp", vocab_size=420)

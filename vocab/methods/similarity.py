@@ -173,7 +173,8 @@ def fit_lexicon(
         raise InputError(
             "no entry of the lexicon has vectors on both sides",
             got=f"{len(lexicon)} entries",
-            hint="Check the direction of the lexicon and the languages of the vectors",
+            hint="Check the direction of the lexicon and the languages of the vectors; those trained on "
+            "little text know few words",
         )
     n_entries = sum(
         not known[0].isdisjoint(case_forms(src)) and not known[1].isdisjoint(case_forms(tgt))
