@@ -257,15 +257,27 @@ def test_unknown_method_says_which_exist(refused: Refused, material: Material) -
 
 
 @pytest.mark.parametrize(
-    ("method", "said"),
-    [("omp", "--donor"), ("wechsel", "--src-vectors")],
+    ("method", "what", "flags"),
+    [
+        ("omp", "a donor model (got", ["--donor "]),
+        ("recycle", "a donor model and the donor's own source (got", ["--donor ", "--donor-src "]),
+        ("wechsel", "word vectors (got", ["--src-vectors ", "--tgt-vectors", "--src-corpus"]),
+        ("focus > ofa", "word vectors (got", ["--src-vectors "]),
+    ],
 )
 def test_method_without_what_it_needs(
-    refused: Refused, corpus_args: list[object], method: str, said: str
+    refused: Refused, corpus_args: list[object], method: str, what: str, flags: list[str]
 ) -> None:
     line = refused(2, *corpus_args, "--method", method)
-    assert f"method {method} needs" in line
-    assert said in line
+    assert f"method {method} needs {what}" in line
+    assert all(flag in line for flag in flags)
+
+
+def test_too_little_text_for_vectors(refused: Refused, corpus_args: list[object]) -> None:
+    few = _write("few.en", "good morning\nwelcome home\n")
+    line = refused(3, *corpus_args, "--method", "wechsel", "--src-corpus", few)
+    assert line.startswith("too little text to train word vectors on")
+    assert "wanted words that occur 5 times" in line
 
 
 @pytest.mark.parametrize(
