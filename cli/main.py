@@ -175,7 +175,7 @@ _ON_TRANSFERS, _ON_MATERIAL, _ON_WORDS, _ON_ITSELF = (
 app.callback(
     invoke_without_command=True,
     epilog="Exit codes: 0 done, 2 wrong flags, 3 input or output that cannot be used, 4 not converged, "
-    "5 something is missing or cannot be fetched, 130 interrupted.",
+    "5 something is missing or cannot be fetched, 130 interrupted, 1 a bug.",
 )(with_flags(TransferOptions, transfer))
 app.command(rich_help_panel=_ON_TRANSFERS)(
     with_flags(TransferOptions, compare_methods(_screen_at), without=WITHOUT)
@@ -239,7 +239,7 @@ def methods(
     json_: Json = False,
     debug: Debug = False,
 ) -> None:
-    """Name the methods of every command that has --method."""
+    """Name the methods of transfers, of align and of induce."""
     from align.induction.inducers import PRESETS
     from align.mapping.methods import METHODS as MAPPINGS
     from vocab.methods import METHODS

@@ -43,7 +43,8 @@ class TransferOptions:
     method: str = _option(
         "auto",
         "Initialisation: auto, a name, a chain `a > b`, or a mixture `0.7*a + 0.3*b`; "
-        "options of a method stand in brackets: `constituents(last)`, `wechsel(neighbors=5)`.",
+        "options of a method stand in brackets: `constituents(last)`, `wechsel(neighbors=5)`. "
+        "`vocab-transfer methods` names all.",
     )
     head_method: str | None = _option(
         None, "The same for the rows of an output head that is not tied; by default they follow --method."
@@ -52,7 +53,9 @@ class TransferOptions:
     add_tokens: int | None = _option(None, "Number of new tokens (extend); by default chosen from the text.")
     min_count: int = _option(1, "Keep tokens that --corpus uses at least so often (trim).")
     scripts: tuple[str, ...] = _option(
-        (), "Keep tokens of this script, Latin or Latn (trim); repeatable. By default the one of --tgt."
+        (),
+        "Keep tokens of this script, Latin or Latn (trim); repeatable. By default, without --corpus, the one "
+        "of --tgt.",
     )
     tokenizer: str | None = _option(
         None, "Use this tokenizer (directory, tokenizer.json or org/name) instead of training one."
@@ -84,14 +87,16 @@ class TransferOptions:
         (), "Text in the source language, to train word vectors on; repeatable.", group="Material"
     )
     lexicon: Path | None = _option(
-        None, "Bilingual lexicon, source<TAB>target; the bundled one by default.", group="Material"
+        None,
+        "Bilingual lexicon, source<TAB>target; by default the bundled one, where there is one.",
+        group="Material",
     )
     src_vectors: Path | None = _option(
-        None, "Word vectors of the source language (.bin or .vec).", group="Material"
+        None,
+        "Word vectors of the source language (.vec .txt .bin .npz .npy .safetensors).",
+        group="Material",
     )
-    tgt_vectors: Path | None = _option(
-        None, "Word vectors of the target language (.bin or .vec).", group="Material"
-    )
+    tgt_vectors: Path | None = _option(None, "Word vectors of the target language.", group="Material")
     donor: str | None = _option(
         None,
         "Model that speaks the target tokenizer already (omp, common-interpolation, clp, clp-plus, recycle).",
@@ -130,9 +135,7 @@ class TransferOptions:
     cache_dir: Path | None = _option(None, "Hub cache; by default HF_HOME decides.", group="Hub")
     trust_remote_code: bool = _option(False, "Run code that comes with the source model.", group="Hub")
 
-    device: Device = _option(
-        "auto", "Where the written model is tried out: auto, cpu or cuda.", group="Output"
-    )
+    device: Device = _option("auto", "Where the new model is tried out: auto, cpu or cuda.", group="Output")
     dtype: DType = _option("keep", "Precision of the written weights.", group="Output")
     rank: int | None = _option(
         None,
