@@ -28,6 +28,7 @@ class _Spaced(dict[int, str]):
 
 _SPACES = re.compile(r"\s+")
 _MIN_COUNT = 5
+TOO_LITTLE = "too little text to train word vectors on"  # what the error says
 
 
 def frequent_words(text: Iterable[str], *, min_count: int = _MIN_COUNT) -> frozenset[str]:
@@ -114,7 +115,7 @@ def train_fasttext(
             )
         except (ValueError, RuntimeError) as error:
             raise InputError(
-                "too little text to train word vectors on",
+                TOO_LITTLE,
                 where=path,
                 got="no word that is frequent enough" if "Empty vocabulary" in str(error) else error,
                 wanted=f"words that occur {min_count} times",

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 
 from align.errors import InputError, UsageError
-from align.fasttext_training import train_fasttext
+from align.fasttext_training import TOO_LITTLE, train_fasttext
 from align.fasttext_vectors import FastTextVectors
 from align.normalize import unit
 from align.vectors import Vectors
@@ -177,7 +177,7 @@ def train_token_vectors(
             split_punctuation=False,
         )
     except InputError as error:
-        if error.what != "fastText found nothing to train on":
+        if error.what != TOO_LITTLE:
             raise
         warnings.warn(f"no token occurs {min_count} times in the text: no token vectors", stacklevel=2)
         return None
