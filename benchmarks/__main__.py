@@ -26,7 +26,7 @@ CASES = {
     ),
     "after-training": (
         "after_training",
-        "whether a better start is still better after training (half an hour)",
+        "whether a better start is still better after training",
     ),
     "stages": ("stages", "time and memory of a whole run, stage by stage"),
     "wechsel": ("wechsel_speed", "ours and the installed wechsel package at real size (--peer-python)"),

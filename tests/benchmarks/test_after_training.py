@@ -13,7 +13,7 @@ from align.errors import InputError
 from benchmarks import after_training
 from benchmarks.after_training import Batch, Options
 
-TINY = Options(batch_size=4, max_tokens=9, pool=3)
+TINY = Options(measured=(0, 20, 60), rate=3e-3, batch_size=4, max_tokens=9, pool=3)
 
 
 def _model(seed: int) -> Any:
@@ -49,7 +49,7 @@ def _data(n_batches: int) -> list[Batch]:
 def _train(data: list[Batch]) -> tuple[list[dict[str, Any]], Any]:
     model = _model(0)
     norm = lambda one: {"norm": float(one.get_input_embeddings().weight.detach().norm())}  # noqa: E731
-    points = after_training.train(model, data, rate=3e-3, at=(0, 20, 60), measure=norm, options=TINY)
+    points = after_training.train(model, data, measure=norm, options=TINY)
     return points, model
 
 
@@ -80,7 +80,7 @@ def test_the_row_that_pads_is_the_new_tokenizers() -> None:
     assert model.get_input_embeddings().padding_idx == 5
     old = teacher.get_input_embeddings().weight.detach().numpy().copy()
     np.testing.assert_array_equal(model.get_input_embeddings().weight.detach().numpy(), old[::-1])
-    after_training.train(model, _data(2), rate=1e-2, at=(), measure=lambda _: {}, options=TINY)
+    after_training.train(model, _data(2), measure=lambda _: {}, options=TINY)
     np.testing.assert_array_equal(teacher.get_input_embeddings().weight.detach().numpy(), old)
 
 
