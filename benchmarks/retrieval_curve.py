@@ -56,7 +56,8 @@ def run() -> dict[str, Any]:
             src.encode(pairs[0]), tgt.encode(pairs[1]), n_src_types=len(src), n_tgt_types=len(tgt)
         )
         plans = {
-            "default": methods.trans_tokenization(src, tgt, parallel=pairs),
+            "default": methods.trans_tokenization(src, tgt, parallel=pairs, smooth=True),
+            "not smoothed": methods.trans_tokenization(src, tgt, parallel=pairs),
             "ibm1": methods.trans_tokenization(src, tgt, counts=align(ids, model="ibm1").counts),
         }
         found = {name: measure(trained.tokenizer, _chain(plan, src, tgt)) for name, plan in plans.items()}
@@ -65,7 +66,7 @@ def run() -> dict[str, Any]:
     for size in SIZES:
         trained = train_tokenizer(old_tokenizer, text[1], vocab_size=size)
         tgt = Vocabulary.of(trained.tokenizer)
-        plan = _chain(methods.trans_tokenization(src, tgt, parallel=text), src, tgt)
+        plan = _chain(methods.trans_tokenization(src, tgt, parallel=text, smooth=True), src, tgt)
         by_size.append({"vocabulary": len(tgt), **measure(trained.tokenizer, plan)})
         print(by_size[-1], flush=True)
     return {"source": "all-MiniLM-L6-v2", "set": "FLORES devtest", "by_amount": by_amount, "by_size": by_size}

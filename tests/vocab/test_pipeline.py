@@ -249,7 +249,7 @@ def test_given_tokenizer_needs_no_text(material: Material, tmp_path: Path) -> No
 
 
 def test_auto_takes_the_best_that_the_material_allows() -> None:
-    assert choose_method({"parallel", "vectors", "lexicon"})[0] == "trans-tokenization"
+    assert choose_method({"parallel", "vectors", "lexicon"})[0] == "trans-tokenization(smooth)"
     assert choose_method({"vectors", "lexicon", "donor"})[0] == "trans-tokenization > ofa"
     assert choose_method({"donor", "lexicon"})[0] == "omp"
     assert choose_method({"lexicon"})[0] == "trans-tokenization"
@@ -314,7 +314,7 @@ def test_bad_names_are_told_before_anything_is_read() -> None:
 def test_the_demo(tmp_path: Path) -> None:
     """What `make demo` runs: the embedded model, the bundled sentences and lexicon."""
     result = transfer("demo", tgt="sw")
-    assert str(result.prepared.method) == "trans-tokenization"
+    assert str(result.prepared.method) == "trans-tokenization(smooth)"
     assert {entry["kind"] for entry in result.prepared.materials.files} == {
         "bundled parallel",
         "bundled lexicon",
@@ -382,7 +382,7 @@ def test_links_from_a_file(material: Material, tmp_path: Path, tokenize: str) ->
     counts = token_counts(Links.from_pharaoh(links), *lines, src, tgt, tokenize=tokenize)
     rows = result.plan.origins == Origin.MIXED
     assert rows.sum() > 50
-    made = vocab.methods.trans_tokenization(src, tgt, counts=counts)
+    made = vocab.methods.trans_tokenization(src, tgt, counts=counts, smooth=True)
     np.testing.assert_array_equal(made.weights.toarray()[rows], result.plan.weights.toarray()[rows])
     assert result.plan.differing_rows(transfer(material.source, **given).plan, atol=1e-3).size > 50
     # pairs with an empty side fall out of the text, and their lines out of the links

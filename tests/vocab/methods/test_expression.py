@@ -160,7 +160,7 @@ def test_every_method_has_a_recipe_and_known_fallbacks() -> None:
 
 
 def test_auto_prefers_parallel_text_then_vectors_with_a_lexicon() -> None:
-    assert choose_method({"parallel", "vectors", "lexicon"})[0] == "trans-tokenization"
+    assert choose_method({"parallel", "vectors", "lexicon"})[0] == "trans-tokenization(smooth)"
     assert choose_method({"vectors", "lexicon"})[0] == "trans-tokenization > ofa"
     assert choose_method({"vectors"})[0] == "constituents"
     assert choose_method({"lexicon", "text"})[0] == "trans-tokenization"
