@@ -49,7 +49,7 @@ class Options:
     together.
     """
 
-    measured: tuple[int, ...] = (0, 50, 150)
+    measured: tuple[int, ...] = (0, 150, 300, 600)
     rate: float = 3e-4
     batch_size: int = 32
     max_tokens: int = 32
