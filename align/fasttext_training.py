@@ -7,7 +7,7 @@ import re
 import tempfile
 import unicodedata
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Literal
@@ -31,10 +31,12 @@ _MIN_COUNT = 5
 TOO_LITTLE = "too little text to train word vectors on"  # what the error says
 
 
-def frequent_words(text: Iterable[str], *, min_count: int = _MIN_COUNT) -> frozenset[str]:
-    """The words that :func:`train_fasttext` would give a row: those that occur `min_count` times."""
+def frequent_words(
+    text: Iterable[str], among: Container[str], *, min_count: int = _MIN_COUNT
+) -> frozenset[str]:
+    """Those among some words that :func:`train_fasttext` would give a row: they occur `min_count` times."""
     table = _Spaced()
-    counts = Counter(word for line in text for word in line.translate(table).split())
+    counts = Counter(word for line in text for word in line.translate(table).split() if word in among)
     return frozenset(word for word, count in counts.items() if count >= min_count)
 
 
@@ -114,10 +116,12 @@ def train_fasttext(
                 verbose=0,
             )
         except (ValueError, RuntimeError) as error:
+            if "Empty vocabulary" not in str(error):
+                raise InputError("fastText cannot train on this text", where=path, got=error) from error
             raise InputError(
                 TOO_LITTLE,
                 where=path,
-                got="no word that is frequent enough" if "Empty vocabulary" in str(error) else error,
+                got="no word that is frequent enough",
                 wanted=f"words that occur {min_count} times",
                 hint="give more text, or vectors that are trained already",
             ) from error

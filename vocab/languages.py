@@ -47,7 +47,8 @@ class Language:
     territory : str or None
         The territory it was asked for in (`BR` of `pt_br`).
     minor : bool
-        Whether `note` is what everybody means by the code: the one member of a macrolanguage that is written.
+        Whether `note` is what everybody means by the code: the one member of a macrolanguage for which
+        Unicode counts writers.
     """
 
     code: str
@@ -121,7 +122,7 @@ def language(code_or_name: str) -> Language:
 
 
 def _other_member(macro: str, member: str) -> str | None:
-    """The member of a macrolanguage that most people write beside the one that is taken; None: nobody."""
+    """The member of a macrolanguage that most people write beside the one taken; None: none counted."""
     others = [code for code, whole in MACROLANGUAGES.items() if whole == macro and code != member]
     written = {code: langcodes.Language.make(language=code).writing_population() for code in others}
     most = max(others, key=lambda code: written[code], default="")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,7 +19,7 @@ from vocab.methods.expression import Expression, parse_expression
 from vocab.modes.choosing import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
 from vocab.plan import Origin, TransferPlan
-from vocab.plan.rows import OriginShare, RowExplanation, summed_rows
+from vocab.plan.rows import OriginShare, RowExplanation
 from vocab.planning import make_plans
 from vocab.progress import Decision, Decisions, Progress
 from vocab.source_model import Source, find_source, source_at_hand
@@ -28,6 +28,7 @@ from vocab.tokens import Vocabulary
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
+    from align.lexicon import Lexicon
     from vocab.model_files.output import WrittenModel
     from vocab.resources.selection import Selection
     from vocab.tokenizer.report import TokenizerReport
@@ -175,7 +176,7 @@ def prepare(
             source = find_source(options, decisions)
     of_head = ["--head-method"] * (head_method is not None) + ["--head-norm"] * (options.head_norm != "none")
     if of_head and _has_no_head_of_its_own(source, options):
-        head_method = None
+        head_method, options = None, replace(options, head_norm="none")
         why = "the model has no output head that is not tied to it"
         decisions.add("head", "like the input", f"{why}, so {' and '.join(of_head)} changed nothing")
     if options.rank is not None:
@@ -192,11 +193,14 @@ def prepare(
         # vectors that were given say more than sentence pairs that were not
         is_bundled = any(file["kind"] == "bundled parallel" for file in materials.files)
         usable = given - {"parallel"} if is_bundled and "vectors" in given else given
-        if usable.isdisjoint({"parallel", "vectors"}) and _trainable("vectors", materials):
-            if _has_entries_of_both(materials):
+        could_train = usable.isdisjoint({"parallel", "vectors"}) and _trainable("vectors", materials)
+        if could_train and materials.lexicon is not None:
+            with progress.stage("look for the lexicon's words in the text"):
+                known = _has_entries_of_both(materials.lexicon, materials)
+            if known:
                 usable = {*usable, "vectors"}
             else:
-                why = "no entry of a lexicon is frequent enough in text of both languages"
+                why = "no entry of the lexicon is frequent enough in text of both languages"
                 decisions.add("vectors", "none", why)
         chosen, why = choose_method(usable)
         method = parse_expression(chosen)
@@ -205,8 +209,8 @@ def prepare(
         missing = [] if wanted is None else lacking(wanted, materials)
         if missing:
             raise UsageError(
-                f"method {wanted} needs {' and '.join(_CALLED[need] for need in missing)}",
-                got=", ".join(_CALLED[need] for need in sorted(given)) or "nothing of the kind",
+                f"method {wanted} needs {' and '.join(CALLED[need] for need in missing)}",
+                got=", ".join(CALLED[need] for need in sorted(given)) or "nothing of the kind",
                 hint="; and ".join(HOW_TO_GIVE[need] for need in missing),
             )
     device = _device(options, decisions)
@@ -230,7 +234,7 @@ HOW_TO_GIVE: Mapping[Need, str] = {
     "donor": "pass --donor MODEL, one that speaks the target tokenizer",
     "donor-src": "pass --donor-src MODEL, the one that the donor was made from",
 }
-_CALLED: Mapping[Need, str] = {
+CALLED: Mapping[Need, str] = {
     "parallel": "parallel text",
     "vectors": "word vectors",
     "lexicon": "a lexicon",
@@ -284,18 +288,17 @@ def _trainable(need: Need, materials: Materials) -> bool:
     return need == "vectors" and bool(materials.src_text) and bool(materials.text)
 
 
-def _has_entries_of_both(materials: Materials) -> bool:
+def _has_entries_of_both(lexicon: Lexicon, materials: Materials) -> bool:
     """Whether vectors trained on the text would know an entry of the lexicon on both sides."""
-    if materials.lexicon is None:
-        return False
     from align.fasttext_training import frequent_words
     from align.lexicon import case_forms
 
-    src, tgt = (frequent_words(lines) for lines in (materials.src_text, materials.text))
-    return any(
-        not src.isdisjoint(case_forms(word)) and not tgt.isdisjoint(case_forms(translation))
-        for word, translation in materials.lexicon
+    forms = [(case_forms(word), case_forms(translation)) for word, translation in lexicon]
+    src, tgt = (
+        frequent_words(lines, {form for pair in forms for form in pair[side]})
+        for side, lines in enumerate((materials.src_text, materials.text))
     )
+    return any(not src.isdisjoint(word) and not tgt.isdisjoint(other) for word, other in forms)
 
 
 def execute(prepared: Prepared) -> TransferResult:
@@ -323,7 +326,7 @@ def execute(prepared: Prepared) -> TransferResult:
         ("--norm", options.norm, plan),
         ("--head-norm", options.head_norm, head_plan or plan),
     ):
-        if norm not in ("auto", "none") and not len(summed_rows(used)):
+        if norm not in ("auto", "none") and not used.summed.any():
             prepared.decisions.add(flag, "changed nothing", "no row is a sum of several old rows")
     return TransferResult(
         plan=plan,

@@ -39,7 +39,7 @@ _MIN_QUERIES, _MIN_PRODUCTS = 64, 1 << 32  # smaller problems are done before th
 _TRIAL_QUERIES, _TRIAL_CANDIDATES = 256, 48 * 32
 _LEAST_GAIN = 1.5  # of the tiles alone, to make up for what comes with them
 _FAR = 1e15  # lengths beyond it, or candidates' below its inverse, are left to the float32 product
-MAX_EXACT = 1 / 16  # more exact scores than that share of all cost as much as the float32 product
+MAX_SCORED = 1 / 16  # scoring more than that share one by one costs as much as the float32 product
 
 
 def pays(Q: NDArray[np.float32], C: NDArray[np.float32]) -> bool:
@@ -117,9 +117,9 @@ def searcher(
         longest, worst, largest = pack_queries(block, B.size == 0, codes, starts, scales, shrinks)
         if not fill_margins(packed, bias, longest, worst, largest, margins):
             return False
-        limit = int(MAX_EXACT * len(block) * len(C)) + 8 * k * len(block)
+        limit = int(MAX_SCORED * len(block) * len(C)) + 8 * k * len(block)
         lists = (ids, uppers, best, best_ids)
-        n_exact = _scan(
+        n_scored = _scan(
             block,
             C,
             B,
@@ -135,7 +135,7 @@ def searcher(
             *lists,
             packed.error,
         )
-        if n_exact > limit:
+        if n_scored > limit:
             return False
         indices[rows] = best_ids[: len(block)]
         scores[rows] = best[: len(block)]
@@ -250,7 +250,7 @@ def _scan(
     floors[:] = np.inf  # rows that fill the last group reach nothing
     floors[:n_queries] = -np.inf
     best[:n_queries] = -np.inf
-    n_exact = 0
+    n_scored = 0
     for panel in range(packed.shape[0]):
         first = panel * N_CANDIDATES
         for group in range((n_queries + N_QUERIES - 1) // N_QUERIES):
@@ -292,13 +292,13 @@ def _scan(
                                 best_ids[row],
                                 error,
                             )
-                            n_exact += n_new
+                            n_scored += n_new
                             size = 0
                         ids[row, size], uppers[row, size] = first + lane, bounds[q, lane]
                         size += 1
                 sizes[row] = size
-        if n_exact > limit:
-            return n_exact
+        if n_scored > limit:
+            return n_scored
     for row in range(n_queries):
         size = sizes[row]
         _, n_new = score_pending(
@@ -315,5 +315,5 @@ def _scan(
             best_ids[row],
             error,
         )
-        n_exact += n_new
-    return n_exact
+        n_scored += n_new
+    return n_scored

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from align.neighbors import low_precision
 from align.neighbors.exact import Backend, Neighbors, checked_bias, prepare, top_k
-from align.neighbors.low_precision import BLOCK_ROWS, MAX_EXACT, PENDING, fill_margins, score_pending
+from align.neighbors.low_precision import BLOCK_ROWS, MAX_SCORED, PENDING, fill_margins, score_pending
 from align.neighbors.rounding import Packed, aligned, pack, pack_queries, product_error
 from align.neighbors.vector_code import trailing_zeros
 from align.neighbors.vnni import N_CANDIDATES, N_QUERIES, screen_both_ways
@@ -179,11 +179,11 @@ def _searcher(
             return False
         shifts[:] = -np.inf  # rows that fill the last group reach nothing
         shifts[: len(block)] = x_bias[rows] if len(x_bias) else 0
-        limit = int(2 * MAX_EXACT * len(block) * len(Y)) + 8 * len(block) * (k + lists.best.shape[1])
+        limit = int(2 * MAX_SCORED * len(block) * len(Y)) + 8 * len(block) * (k + lists.best.shape[1])
         of_rows = (ids, uppers, floors, best, best_ids)
         tiles = (codes, starts, scales, packed.codes, packed.scales, margins, shifts, largest_shift, *errors)
-        n_exact = _scan(X, rows.start, len(block), Y, x_bias, y_bias, *tiles, limit, *of_rows, *lists.arrays)
-        if n_exact > limit:
+        n_scored = _scan(X, rows.start, len(block), Y, x_bias, y_bias, *tiles, limit, *of_rows, *lists.arrays)
+        if n_scored > limit:
             return False
         indices[rows] = best_ids[: len(block)]
         scores[rows] = best[: len(block)]
@@ -233,7 +233,7 @@ def _scan(
     floors[:] = np.inf
     floors[:n_queries] = -np.inf
     best[:n_queries] = -np.inf
-    one, n_exact = np.uint64(1), 0
+    one, n_scored = np.uint64(1), 0
     for panel in range(packed.shape[0]):
         first = panel * N_CANDIDATES
         for group in range((n_queries + N_QUERIES - 1) // N_QUERIES):
@@ -265,7 +265,7 @@ def _scan(
                             X[start + row], Y, y_bias, 1.0, 0.0, 0.0, floors[row],
                             ids[row], uppers[row], best[row], best_ids[row], tgt_error,
                         )  # fmt: skip
-                        n_exact += n_new
+                        n_scored += n_new
                         sizes[row] = 0
                     ids[row, sizes[row]], uppers[row, sizes[row]] = first + lane, bounds[q, lane]
                     sizes[row] += 1
@@ -282,20 +282,20 @@ def _scan(
                             Y[tgt], X, x_bias, 1.0, offsets[tgt], largest_shift, tgt_floors[tgt],
                             tgt_ids[tgt], tgt_uppers[tgt], tgt_best[tgt], tgt_best_ids[tgt], src_error,
                         )  # fmt: skip
-                        n_exact += n_new
+                        n_scored += n_new
                         tgt_sizes[tgt] = 0
                     tgt_ids[tgt, tgt_sizes[tgt]], tgt_uppers[tgt, tgt_sizes[tgt]] = start + row, upper
                     tgt_sizes[tgt] += 1
-        if n_exact > limit:
-            return n_exact
+        if n_scored > limit:
+            return n_scored
     for row in range(n_queries):
         n = sizes[row]
         _, n_new = score_pending(
             X[start + row], Y, y_bias, 1.0, 0.0, 0.0, floors[row],
             ids[row, :n], uppers[row, :n], best[row], best_ids[row], tgt_error,
         )  # fmt: skip
-        n_exact += n_new
-    return n_exact
+        n_scored += n_new
+    return n_scored
 
 
 @nb.njit(cache=True, nogil=True)

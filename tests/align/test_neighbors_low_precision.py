@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from align.neighbors import exact, low_precision, top_k, top_k_reference
 from align.neighbors.kernels import dot
-from align.neighbors.rounding import pack
+from align.neighbors.low_precision import score_pending
+from align.neighbors.rounding import pack, product_error
 from align.neighbors.vnni import available
 from align.normalize import unit
 
@@ -76,6 +77,37 @@ def test_shapes_around_the_tiles(rounded, n_queries, n_candidates, dim):
         top_k_reference(queries, candidates, 10, bias),
     )
     assert rounded
+
+
+def test_a_float32_product_drops_nothing_that_is_among_the_best():
+    """Products that cancel: float32 alone would put the candidates in another order."""
+    rng = np.random.default_rng(0)
+    query = (np.repeat(rng.standard_normal(150), 2) * np.tile([1, -1], 150)).astype(np.float32)
+    candidates = (1000 + 1e-3 * rng.standard_normal((100, 300))).astype(np.float32)
+    exact = np.array([dot(query, row) for row in candidates])
+    k = 5
+
+    def found(error: float) -> list[int]:
+        best, best_ids = np.full(k, -np.inf), np.zeros(k, np.int64)
+        score_pending(
+            query,
+            candidates,
+            np.empty(0, np.float32),
+            1.0,
+            0.0,
+            0.0,
+            np.float32(-np.inf),
+            np.arange(100, dtype=np.int32),
+            np.full(100, np.inf, np.float32),
+            best,
+            best_ids,
+            error,
+        )
+        return best_ids.tolist()
+
+    wanted = np.argsort(-exact, kind="stable")[:k].tolist()
+    assert found(product_error(candidates)) == wanted
+    assert found(0.0) != wanted  # the bound is what does it
 
 
 @needs_instructions

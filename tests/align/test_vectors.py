@@ -353,7 +353,10 @@ def test_training_is_reproducible_on_one_thread(tmp_path):
 def test_words_that_training_gives_a_row() -> None:
     text = ["one, two; two (three) three", "Three three-two"] * 2
     model = train_fasttext(text, dim=2, epochs=1, min_count=3, n_buckets=10)
-    assert frequent_words(text, min_count=3) == set(model.words) - {"</s>"}
+    words = set(model.words) - {"</s>"}
+    every = {"one", "Three", "three-two", "("} | words
+    assert frequent_words(text, every, min_count=3) == words
+    assert frequent_words(text, {min(words)}, min_count=3) == {min(words)}
 
 
 def test_training_refuses_what_it_cannot_use(tmp_path):

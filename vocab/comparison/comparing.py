@@ -24,7 +24,7 @@ from vocab.methods.expression import Expression, parse_expression
 from vocab.methods.recipes import FALLBACK_NOISE
 from vocab.modes.choosing import kept_rows, new_tokenizer
 from vocab.options import TransferOptions
-from vocab.pipeline import HOW_TO_GIVE, Prepared, lacking, prepare
+from vocab.pipeline import CALLED, HOW_TO_GIVE, Prepared, lacking, prepare
 from vocab.plan import Origin, TransferPlan
 from vocab.planning import make_plans
 from vocab.progress import Decisions, Progress
@@ -110,7 +110,9 @@ def compare(
     for expression in chosen:
         missing = lacking(expression, prepared.materials)
         if missing:
-            left_out.append((str(expression), f"no {' and no '.join(missing)}: {HOW_TO_GIVE[missing[0]]}"))
+            called = " and ".join(CALLED[need] for need in missing)
+            how = "; and ".join(HOW_TO_GIVE[need] for need in missing)
+            left_out.append((str(expression), f"without {called}: {how}"))
         else:
             wanted.append(expression)
     if not wanted:

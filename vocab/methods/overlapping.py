@@ -28,8 +28,8 @@ def overlapping(surfaces: Sequence[bytes], known: NDArray[np.bool_]) -> sp.csr_a
 
     Notes
     -----
-    A lookup for each start of a known token and for each substring of the others: time grows with the number
-    of tokens, not with its square.
+    A lookup for each start of a known token, and for each place in the others and length of a known one: time
+    grows with the number of tokens, not with its square.
     """
     of: tuple[dict[bytes, list[int]], dict[bytes, list[int]]] = {}, {}
     for token, surface in enumerate(surfaces):
@@ -48,22 +48,25 @@ def overlapping(surfaces: Sequence[bytes], known: NDArray[np.bool_]) -> sp.csr_a
         for stop in range(1, len(surface)):
             if surface[:stop] in others:
                 overlap(surface[:stop], surface)
-    longest = max(map(len, owners), default=0)
+    sizes = sorted({len(surface) for surface in owners}, reverse=True)
     for surface in others:
-        for piece in _largest(surface, owners, longest):
+        for piece in _largest(surface, owners, sizes):
             overlap(surface, piece)
     entries = np.array(rows, np.int64), np.array(cols, np.int64)
     return sp.csr_array((np.ones(len(rows)), entries), shape=(len(surfaces), len(surfaces)))
 
 
-def _largest(surface: bytes, known: Collection[bytes], longest: int) -> set[bytes]:
-    """Known substrings that are not inside another one."""
+def _largest(surface: bytes, known: Collection[bytes], sizes: Sequence[int]) -> set[bytes]:
+    """Known substrings that are not inside another one; `sizes` are the lengths they have, falling."""
     found: list[bytes] = []
     reach = 0
     for start in range(len(surface)):
         # what ends by `reach` is inside a piece that began before
-        for stop in range(min(start + longest, len(surface)), reach, -1):
-            if surface[start:stop] in known:
+        for size in sizes:
+            stop = start + size
+            if stop <= reach:
+                break
+            if stop <= len(surface) and surface[start:stop] in known:
                 found.append(surface[start:stop])
                 reach = stop
                 break

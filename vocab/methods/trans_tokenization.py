@@ -122,7 +122,9 @@ def trans_tokenization(
         copied = np.flatnonzero(same_bytes >= 0)
         origins[copied] = Origin.COPIED
         entries = _both(entries, (copied, same_bytes[copied], np.ones(len(copied))))
-        entries = _both(entries, _smoothed(*entries, src=src, tgt=tgt, top=top))
+        smoothed = _smoothed(*entries, src=src, tgt=tgt, top=top)
+        origins[smoothed[0]] = Origin.COMPOSED
+        entries = _both(entries, smoothed)
     return TransferPlan.from_entries(
         *entries,
         origins,

@@ -15,7 +15,7 @@ from align.scripts import COMMON, script_of, word_script
 from vocab.tokens import Vocabulary
 
 _BATCH = 4096
-_N_CODES = 0x32400  # beyond are tags and what nobody has assigned
+_N_CODES = 0x33480  # beyond are tags and what nobody has assigned
 # Scripts whose name in Unicode is not the English name of their ISO 15924 code
 _UNICODE_NAMES: Mapping[str, tuple[str, ...]] = {
     "Beng": ("BENGALI",),

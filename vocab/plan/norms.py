@@ -59,3 +59,10 @@ def script_numbers(src: Vocabulary, tgt: Vocabulary) -> tuple[NDArray[np.int32],
         np.array([number.get(script or "", -1) for script in side], np.int32) for side in (of_tgt, of_src)
     )
     return new, old
+
+
+def rescale(new: NDArray[Any], wanted: NDArray[np.float64], rows: NDArray[np.bool_]) -> None:
+    """Bring some of the new rows to a length; those of zeros stay."""
+    norms = np.linalg.norm(new, axis=1)
+    rows = rows & (norms > 0)
+    new[rows] *= (wanted[rows] / norms[rows])[:, None].astype(new.dtype)

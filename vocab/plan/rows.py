@@ -75,13 +75,6 @@ def explain(plan: TransferPlan, token: str | int, *, top: int = 10) -> RowExplan
     )
 
 
-def summed_rows(plan: TransferPlan) -> NDArray[np.int64]:
-    """Ids of the rows that a norm policy rescales: sums of old rows, not one of them whole."""
-    summed = np.isin(plan.origins, (Origin.MIXED, Origin.COMPOSED))
-    summed[plan.whole_rows[0]] = False
-    return np.flatnonzero(summed).astype(np.int64)
-
-
 def summary(plan: TransferPlan, token_counts: NDArray[np.integer[Any]] | None = None) -> list[OriginShare]:
     """Rows by origin, weighted by how often the target text uses them where counts are given."""
     total = None if token_counts is None else max(int(token_counts.sum()), 1)

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from align.errors import InputError
 from vocab.plan.low_rank import LowRank
-from vocab.plan.norms import Norm, wanted_norms
+from vocab.plan.norms import Norm, rescale, wanted_norms
 from vocab.plan.sampling import Sampling, draw_grouped
 
 if TYPE_CHECKING:
@@ -38,7 +38,7 @@ class Origin(IntEnum):
     COPIED = 1  # the same bytes in the same position class: one old row with weight 1
     MAPPED = 2  # one old row with weight 1, chosen by other evidence than equal bytes
     MIXED = 3  # a weighted sum of old rows chosen by meaning (neighbours, translations)
-    COMPOSED = 4  # a weighted sum of the old tokenizer's pieces of this token
+    COMPOSED = 4  # a weighted sum by form: of the old tokenizer's pieces of it, or by tokens that overlap it
     SAMPLED = 5  # drawn from a distribution over the old rows when the plan is applied
     SPECIAL = 6  # a special token, matched by its role
 
@@ -231,6 +231,13 @@ class TransferPlan:
         rows = rows[(self.weights.data[indptr[rows]] == 1.0) & ~self.dense[rows]]
         return rows.astype(np.int64), self.weights.indices[indptr[rows]].astype(np.int64)
 
+    @property
+    def summed(self) -> NDArray[np.bool_]:
+        """Which rows a norm policy rescales, shape (n_tgt,): sums of old rows, not one of them whole."""
+        summed = np.isin(self.origins, (Origin.MIXED, Origin.COMPOSED))
+        summed[self.whole_rows[0]] = False
+        return summed
+
     def apply(self, matrix: NDArray[Any], *, side: Side = "input") -> NDArray[Any]:
         """Compute the new rows.
 
@@ -286,7 +293,7 @@ class TransferPlan:
         norm = self.norm if side == "input" else self.head_norm
         if norm != "none" and matrix.ndim == 2:
             wanted = wanted_norms(norm, compute, self.weights, self.low_rank, self.scripts)
-            self._rescale(new, wanted)
+            rescale(new, wanted, self.summed)
         out = self._narrowed(new, matrix.dtype)
         rows, cols = self.whole_rows
         out[rows] = old[cols]  # not through the product: 0.0 + (-0.0) would lose a sign
@@ -309,12 +316,6 @@ class TransferPlan:
                 hint="give rows a length (--norm source-mean), write float32, or choose another method",
             )
         return new.astype(dtype)
-
-    def _rescale(self, new: NDArray[Any], wanted: NDArray[np.float64]) -> None:
-        """Bring the sums among the rows to a length; rows of zeros stay."""
-        norms = np.linalg.norm(new, axis=1)
-        summed = np.isin(self.origins, (Origin.MIXED, Origin.COMPOSED)) & (norms > 0)
-        new[summed] *= (wanted[summed] / norms[summed])[:, None].astype(new.dtype)
 
     def then(self, second: TransferPlan) -> TransferPlan:
         """Fill this plan's empty rows from `second`: see :func:`vocab.plan.algebra.then`."""

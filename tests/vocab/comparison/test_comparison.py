@@ -78,7 +78,7 @@ def test_figures_of_a_comparison(source: Path) -> None:
     assert len(tsv.splitlines()) == len(text.splitlines()) == len(md.splitlines()) - 1 == 6
     assert {len(line.split("\t")) for line in tsv.splitlines()} == {len(tsv.splitlines()[0].split("\t"))}
     assert "rows_taken_over" in tsv
-    assert any(line.startswith("left out: omp: no donor") for line in explained(found))
+    assert any(line.startswith("left out: omp: without a donor model: ") for line in explained(found))
     assert as_json(found)["facts"]["deleted_mean_row"]["input"]["cosine"] is not None
 
 

@@ -195,8 +195,9 @@ def test_smoothed_rows() -> None:
         b" habarizo": {b" good": 6 / 17, b"bye": 1 / 17, b" news": 4 / 17, b"s": 2 / 17, b"zo": 4 / 17},
         b"qq": {},
     }
-    mixed, copied, empty = Origin.MIXED, Origin.COPIED, Origin.EMPTY
-    assert plan.origins[5:].tolist() == [mixed, mixed, copied, mixed, mixed, empty, mixed, empty]
+    mixed, copied, composed, empty = Origin.MIXED, Origin.COPIED, Origin.COMPOSED, Origin.EMPTY
+    wanted_origins = [mixed, mixed, copied, composed, composed, empty, composed, empty]
+    assert plan.origins[5:].tolist() == wanted_origins
     np.testing.assert_array_equal(plan.origins[:5], empty)  # specials are matched by role
     assert plan.options["trans-tokenization"]["smooth"] is True
     few = trans_tokenization(SOURCE, TARGET, counts=counts, sharpen=1.0, smooth=True, top=2)
