@@ -8,7 +8,7 @@ student is trained (AdamW, warm-up, then a rate that falls to nothing), without 
 seen once. Measured is retrieval, Swahili by the student and English by the untouched model. The starts are
 made of the same text as the training: ``trans-tokenization`` (not smoothed) of its pairs, the start from a
 lexicon with word vectors of its two halves, ``focus`` and the tokenizer of the Swahili half. Rows have the
-length that a transfer gives them by default: that of their sources with ``trans-tokenization``, else their own.
+length that a transfer gives them by default: with ``trans-tokenization`` that of their sources.
 
 One learning rate serves all. It was chosen with one method in the middle, ``constituents``, by retrieval on
 the development set (lafand) after 100 steps of 32 sentences: MRR 0.342 with 1e-4, 0.366 with 3e-4, 0.314
