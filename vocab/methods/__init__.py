@@ -277,7 +277,9 @@ def choose_method(given: Set[Need]) -> tuple[str, str]:
     trans-tokenization > ofa             0.859         0.945
     ============================  =====  =====  =====  ======
 
-    A donor, which was not measured here, goes before a lexicon.
+    Smoothing gains where many tokens lack evidence. On the test set, with pairs alone and a vocabulary that
+    fits them, it made no difference; from a lexicon alone it gave 0.641 with A and 0.431 with B. A donor,
+    which was not measured here, goes before a lexicon.
     """
     if "parallel" in given:
         return "trans-tokenization(smooth)", "there is parallel text"
