@@ -223,7 +223,7 @@ _ORIGINS = {
     "copied": "the row of the same old token",
     "mapped": "one other old row",
     "mixed": "a sum of old rows of like meaning",
-    "composed": "a sum of the rows of its old pieces",
+    "composed": "a sum of the rows of its old pieces, or of tokens that overlap it",
     "sampled": "drawn",
     "special": "by its role",
 }
