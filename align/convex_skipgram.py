@@ -14,9 +14,9 @@ import numba as nb
 import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
+from align.threads import workers
 
 _BLOCK_WEIGHTS = 1 << 20  # entries of a block of weights
 _GROUP = 8  # blocks whose gradients are held at one time
@@ -148,7 +148,7 @@ def fit_convex_skipgram(
     shape = (n_types, len(anchors))
     if not len(anchors) or not len(free):
         return ConvexSkipgram(sp.csr_array(shape, dtype=np.float32), 1.0, (), True)
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(nb.get_num_threads()) as pool:
+    with workers() as pool:
         F, B = _components(np.asarray(anchors, np.float64), dim, rank, standardize)
         fit = _Fit(counts[free], n_near[free], free, F, np.log(n_negatives) if standardize else 0.0, pool)
         left, right = (

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -12,12 +11,12 @@ from typing import Literal
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
 from align.normalize import unit
 from align.short_repr import short_repr
 from align.textfiles import read_lines
+from align.threads import workers
 from align.vectors import Vectors
 
 _CANDIDATE_BLOCK = 2048  # cosines of a thousand words of questions with a block: 8 MiB
@@ -228,8 +227,7 @@ def _solve(
     n_threads = nb.get_num_threads()
     size = -(-len(slots) // n_threads)
     parts = [slice(start, start + size) for start in range(0, len(slots), size)]
-    # one BLAS thread: the same bits for any number of threads
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+    with workers() as pool:
         for start in range(0, len(matrix), _CANDIDATE_BLOCK):
             cosines = words @ unit(matrix[start : start + _CANDIDATE_BLOCK]).T
             if multiply:

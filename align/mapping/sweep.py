@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
+
+from align.threads import workers
 
 _SRC_BLOCK, _TGT_BLOCK = 256, 1024  # the products of a block stay in the cache
 _CHUNK = 32
@@ -144,8 +144,7 @@ def sweep(
         return backward, tgt_best, tgt_near
 
     n_threads = max(1, min(nb.get_num_threads(), -(-n_src // _SRC_BLOCK)))
-    # one product a thread instead of all threads on one product: they never wait for one another
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+    with workers() as pool:
         tasks = [pool.submit(work) for _ in range(n_threads)]
         try:
             backward, tgt_best, tgt_near = tasks[0].result()

@@ -12,20 +12,19 @@ import os
 import sys
 import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
 
 import numba as nb
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
 from align.neighbors import low_precision, torch_backend
 from align.neighbors.kernels import LANES, propose, settle
 from align.neighbors.rounding import gamma, pack
 from align.normalize import unit
+from align.threads import workers
 
 _QUERY_BLOCK, _CANDIDATE_BLOCK = 768, 1024  # the products of a block stay in the cache
 _TORCH_PRODUCTS = 1 << 38
@@ -112,8 +111,7 @@ def top_k(
     n_rows = max(1, min(_QUERY_BLOCK, -(-len(Q) // n_threads)))
     starts = iter(range(0, len(Q), n_rows))
     stop = threading.Event()
-    # one product a thread instead of all threads on one product: they never wait for one another
-    with threadpool_limits(1, user_api="blas"), ThreadPoolExecutor(n_threads) as pool:
+    with workers() as pool:
         packed = pack(C, pool) if low_precision.pays(Q, C) else None
 
         def work() -> None:

@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from align.errors import InputError, UsageError
 from align.neighbors.exact import rounding_bound
 from align.neighbors.kernels import dot
+from align.threads import workers
 
-_BLOCK_ENTRIES, _BLOCK_ROWS = 1 << 24, 1024  # 64 MiB of products at most
+_BLOCK_ENTRIES, _BLOCK_ROWS = 1 << 23, 256  # 32 MiB of products at most
 _SCAN = 64  # products examined at once; almost all such groups hold none above the floor
 
 
@@ -52,35 +53,33 @@ def sparsemax_mix(
     -----
     Time is that of the float32 matrix product and, for each row, a sort of its candidates: the scores above
     the threshold that the largest score of every 64 alone would have. Adding scores never lowers the
-    threshold, so nothing of the support is missed. Memory: 64 MiB of products, up to four times that where
-    supports are wide, and 16 bytes an entry of the result. The same bits for any number of threads.
+    threshold, so nothing of the support is missed. Memory: 32 MiB of products a thread, up to four times that
+    where supports are wide, and 16 bytes an entry of the result. The same bits for any number of threads.
     """
     if not temperature > 0:
         raise UsageError("the temperature must be positive", got=temperature)
     if queries.ndim != 2 or anchors.ndim != 2 or queries.shape[1] != anchors.shape[1]:
         raise InputError("queries and anchors differ in width", got=f"{queries.shape}, {anchors.shape}")
     Q, A = np.ascontiguousarray(queries, np.float32), np.ascontiguousarray(anchors, np.float32)
-    sizes = np.zeros(len(Q), np.int64)
-    indices: list[NDArray[np.int32]] = [np.empty(0, np.int32)]
-    values: list[NDArray[np.float32]] = [np.empty(0, np.float32)]
-    if len(Q) and len(A):
-        slack = rounding_bound(Q, A)
-        n_rows = min(_BLOCK_ROWS, max(1, _BLOCK_ENTRIES // len(A)), len(Q))
-        products = np.empty((n_rows, len(A)), np.float32)
-        for start in range(0, len(Q), n_rows):
-            block = Q[start : start + n_rows]
-            P = products[: len(block)]
-            np.matmul(block, A.T, out=P)
-            floors, counts = np.empty(len(block), np.float64), np.empty(len(block), np.int64)
-            _screen(P, temperature, slack[start : start + n_rows], floors, counts)
-            ends = np.cumsum(counts)
-            ids, weights = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.float32)
-            _project(P, block, A, temperature, floors, ends - counts, ids, weights, counts)
-            sizes[start : start + n_rows] = counts
-            kept = weights > 0
-            indices.append(ids[kept])
-            values.append(weights[kept])
-    indptr = np.concatenate([[0], np.cumsum(sizes)])
+    if not len(Q) or not len(A):
+        return sp.csr_array((len(Q), len(A)), dtype=np.float32)
+    slack = rounding_bound(Q, A)
+    n_rows = min(_BLOCK_ROWS, max(1, _BLOCK_ENTRIES // len(A)))
+
+    def mix(start: int) -> tuple[NDArray[np.float32], NDArray[np.int32], NDArray[np.int64]]:
+        block = Q[start : start + n_rows]
+        products = block @ A.T
+        floors, counts = np.empty(len(block), np.float64), np.empty(len(block), np.int64)
+        _screen(products, temperature, slack[start : start + n_rows], floors, counts)
+        ends = np.cumsum(counts)
+        ids, weights = np.empty(ends[-1], np.int32), np.empty(ends[-1], np.float32)
+        _project(products, block, A, temperature, floors, ends - counts, ids, weights, counts)
+        kept = weights > 0
+        return weights[kept], ids[kept], counts
+
+    with workers() as threads:
+        values, indices, sizes = zip(*threads.map(mix, range(0, len(Q), n_rows)), strict=True)
+    indptr = np.concatenate([[0], np.cumsum(np.concatenate(sizes))])
     parts = (np.concatenate(values), np.concatenate(indices), indptr)
     return sp.csr_array(parts, shape=(len(Q), len(A)))
 
@@ -105,7 +104,7 @@ def _largest(line: NDArray[np.float32], begin: int, end: int) -> np.float32:
     return best
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, nogil=True)
 def _screen(
     products: NDArray[np.float32],
     total: float,
@@ -120,7 +119,7 @@ def _screen(
     """
     n_cols = products.shape[1]
     n_groups = (n_cols + _SCAN - 1) // _SCAN
-    for row in nb.prange(products.shape[0]):
+    for row in range(products.shape[0]):
         line = products[row]
         margin = np.float64(slack[row]) + 1e-9
         largest = np.empty(n_groups, np.float32)
@@ -147,7 +146,7 @@ def _screen(
         counts[row] = count
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, nogil=True)
 def _project(
     products: NDArray[np.float32],
     queries: NDArray[np.float32],
@@ -163,7 +162,7 @@ def _project(
 
     The threshold is a sum over the support in falling order, so candidates outside of it leave no trace.
     """
-    for row in nb.prange(products.shape[0]):
+    for row in range(products.shape[0]):
         start, size = starts[row], 0
         line, floor = products[row], floors[row]
         scores = np.empty(sizes[row], np.float64)

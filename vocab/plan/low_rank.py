@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
+from align.threads import workers
 
 _BLOCK_ROWS = 1024  # rows multiplied at a time
 
@@ -81,7 +80,7 @@ class LowRank:
         The rank is small, so the new rows are then products in their own dtype. Each product runs in one
         thread and blocks do not depend on the number of threads that share them, nor do the bits.
         """
-        with threadpool_limits(1, user_api="blas"):
+        with workers() as pool:
             core = np.zeros((self.left.shape[1], *old.shape[1:]))
             for block in _blocks(len(self.anchors)):
                 core += self.right[block].astype(np.float64).T @ old[self.anchors[block]].astype(np.float64)
@@ -90,8 +89,7 @@ class LowRank:
             def add(block: slice) -> None:
                 new[self.rows[block]] += self.left[block].astype(new.dtype, copy=False) @ core
 
-            with ThreadPoolExecutor(os.cpu_count() or 1) as pool:
-                list(pool.map(add, _blocks(len(self.rows))))
+            list(pool.map(add, _blocks(len(self.rows))))
 
     def add_weights(self, weights: NDArray[np.float64], rows: NDArray[np.int64]) -> None:
         """Add the weights of some new rows, written out, to an array of shape (len(rows), n_src)."""

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 from align.errors import InputError
+from align.threads import workers
 
 Kind = Literal["normal", "multivariate", "isotropic"]
 _BLOCK = 64  # keys multiplied together; BLAS rounds a row differently in products of other heights
@@ -80,13 +80,14 @@ def draw_grouped(
 
     Notes
     -----
-    Time that of :func:`sampled_rows`; memory for a few hundred rows in float64, and a copy of a group's.
+    Time that of :func:`sampled_rows`; memory for a few hundred rows a thread in float64, and a copy of a
+    group's.
     """
-    for group in np.unique(groups):
-        members = np.flatnonzero(groups == group)
-        pool = old if group < 0 else old[src_groups == group]
-        for some, drawn in _drawn(pool, sampling, keys[members]):
-            out[rows[members[some]]] = drawn
+    with workers() as threads:
+        for group in np.unique(groups):
+            members = np.flatnonzero(groups == group)
+            pool = old if group < 0 else old[src_groups == group]
+            _draw(out, rows[members], pool, sampling, keys[members], threads)
 
 
 def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64]) -> NDArray[Any]:
@@ -104,45 +105,56 @@ def sampled_rows(old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64])
 
     Notes
     -----
-    O(n_src * dim) for ``normal``, O((n_src + n) * dim**2 + dim**3) for ``multivariate``, where BLAS is held
-    to one thread and multiplies fixed blocks of keys, so that a row's bits depend on neither the thread count
-    nor the other keys.
+    O(n_src * dim) for ``normal``, O((n_src + n) * dim**2 + dim**3) for ``multivariate``. Threads share
+    blocks of keys, which for ``multivariate`` are fixed ones: a row's bits depend on neither the number of
+    threads nor the other keys.
     """
     out = np.empty((len(keys), *old.shape[1:]))
-    for some, drawn in _drawn(old, sampling, keys):
-        out[some] = drawn
+    with workers() as threads:
+        _draw(out, np.arange(len(keys)), old, sampling, keys, threads)
     return out
 
 
-def _drawn(
-    old: NDArray[Any], sampling: Sampling, keys: NDArray[np.int64]
-) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float64]]]:
-    """Positions among the keys, and their rows: a block at a time, which stays in the cache."""
+def _draw(
+    out: NDArray[Any],
+    rows: NDArray[np.int64],
+    old: NDArray[Any],
+    sampling: Sampling,
+    keys: NDArray[np.int64],
+    threads: ThreadPoolExecutor,
+) -> None:
+    """Write each key's row where it belongs, a block at a time, which stays in the cache."""
     mean = old.mean(axis=0, dtype=np.float64)
     if sampling.kind == "isotropic":
         mean = np.zeros_like(mean)
-    every = np.arange(len(keys))
-    if old.ndim == 1 or sampling.scale == 0:
-        yield every, np.broadcast_to(mean, (len(keys), *mean.shape))
+    if old.ndim == 1 or sampling.scale == 0 or not len(keys):
+        out[rows] = mean
         return
     dim = old.shape[1]
     if sampling.kind == "multivariate":
-        with threadpool_limits(limits=1):
-            factor = _factor(old, mean, sampling.rank or dim)
-            blocks, block_of = np.unique(keys // _BLOCK, return_inverse=True)
-            for i, block in enumerate(blocks):
-                some = np.flatnonzero(block_of == i)
-                whole = _noise(block * _BLOCK + np.arange(_BLOCK), len(factor), sampling.seed) @ factor
-                yield some, mean + sampling.scale * whole[keys[some] - block * _BLOCK]
+        factor = _factor(old, mean, sampling.rank or dim)
+
+        def draw_along(some: NDArray[np.int64]) -> None:
+            first = keys[some[0]] // _BLOCK * _BLOCK
+            whole = _noise(first + np.arange(_BLOCK), len(factor), sampling.seed) @ factor
+            out[rows[some]] = mean + sampling.scale * whole[keys[some] - first]
+
+        order = np.argsort(keys // _BLOCK, kind="stable")
+        ends = np.flatnonzero(np.diff(keys[order] // _BLOCK)) + 1
+        list(threads.map(draw_along, np.split(order, ends)))
         return
     deviation = _deviation(old, mean) if sampling.kind == "normal" else None
-    for start in range(0, len(keys), _STREAMS):
-        noise = _noise(keys[start : start + _STREAMS], dim, sampling.seed)
+
+    def draw(start: int) -> None:
+        some = slice(start, start + _STREAMS)
+        noise = _noise(keys[some], dim, sampling.seed)
         if deviation is not None:
             noise *= deviation
         noise *= sampling.scale
         noise += mean
-        yield every[start : start + _STREAMS], noise
+        out[rows[some]] = noise
+
+    list(threads.map(draw, range(0, len(keys), _STREAMS)))
 
 
 def _factor(old: NDArray[Any], mean: NDArray[np.float64], rank: int) -> NDArray[np.float64]:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import numba
 import numpy as np
 import pytest
 from threadpoolctl import threadpool_limits
@@ -61,6 +62,25 @@ def test_a_row_depends_on_its_seed_and_key_alone(kind: str, dim: int) -> None:
     assert len(np.unique(rows, axis=0)) == len(rows)
     other_seed = sampled_rows(old, Sampling(kind=kind, seed=4), keys)
     assert not (other_seed == rows).any()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_rows_do_not_depend_on_the_number_of_threads(kind: str) -> None:
+    old = np.random.default_rng(5).standard_normal((40, 7))
+    keys = np.random.default_rng(6).permutation(2000)[:1500]
+    sampling, before, rows = Sampling(kind=kind, seed=1), numba.get_num_threads(), []
+    try:
+        for n_threads in (1, min(4, numba.config.NUMBA_NUM_THREADS)):
+            numba.set_num_threads(n_threads)
+            rows.append(sampled_rows(old, sampling, keys))
+    finally:
+        numba.set_num_threads(before)
+    np.testing.assert_array_equal(rows[0], rows[1])
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "isotropic"])
+def test_no_key_draws_no_row(old: np.ndarray, kind: str) -> None:
+    assert sampled_rows(old, Sampling(kind=kind), np.empty(0, np.int64)).shape == (0, 5)
 
 
 def test_fewer_old_rows_than_dimensions() -> None:

@@ -26,13 +26,15 @@ from numba import get_num_threads
 from numpy.typing import NDArray
 
 from align.errors import InputError, UsageError
+from align.threads import workers
 from vocab.methods.pursuit.kernels import advance
 from vocab.methods.pursuit.products import keep
 from vocab.methods.pursuit.state import Dictionary, Scratch, State, Work, aligned, buffers, scratch
 from vocab.methods.pursuit.vnni import COLUMNS
 
 _LANES = 32
-_CHUNK = 16  # rows that a thread takes at a time
+_CHUNK = 8  # rows that a thread takes at a time
+_PART = 1024  # atoms that a thread multiplies by at a time
 _BLOCK = 256  # rows pursued together, and rows of the Gram matrix in one product
 
 
@@ -117,15 +119,16 @@ def pursue(
         return SparseCode(indices, coefficients, residuals)
     D = _padded(D / np.float32(d_scale))
     inverse = np.divide(1.0, x_scale, out=np.zeros_like(x_scale), where=x_scale > 0).astype(np.float32)
-    gram = _GramRows(D, capacity=min(m, max(gram_bytes // (2 * m), k)))
-    size = min(_BLOCK, n)
-    if gram.capacity < m:
-        size = min(size, gram.capacity // k)
-    elif n * k >= m:
-        gram.make(np.arange(m))
-    n_threads, n_columns = get_num_threads(), len(gram.common)
-    free = [(buffers(n_columns, m, D.shape[1], k), scratch(n_columns, k)) for _ in range(n_threads)]
-    with ThreadPoolExecutor(n_threads) as threads:
+    with workers() as threads:
+        gram = _GramRows(D, threads, capacity=min(m, max(gram_bytes // (2 * m), k)))
+        n_columns, size = len(gram.common), min(_BLOCK, n)
+        free = [
+            (buffers(n_columns, m, D.shape[1], k), scratch(n_columns, k)) for _ in range(get_num_threads())
+        ]
+        if gram.capacity < m:
+            size = min(size, gram.capacity // k)
+        elif n * k >= m:
+            gram.make(np.arange(m))
         for start in range(0, n, size):
             part = slice(start, start + size)
             scaled = _padded(X[part] * inverse[part, None])
@@ -140,6 +143,20 @@ def _power_above(rows: NDArray[np.float32]) -> NDArray[np.float64]:
     if not np.isfinite(lengths).all():
         raise InputError("vectors hold NaN or infinity", wanted="finite float32 numbers")
     return np.where(lengths > 0, np.exp2(np.frexp(lengths)[1].astype(np.float64)), 0.0)
+
+
+def _products(
+    rows: NDArray[np.float32], D: NDArray[np.float32], n_columns: int, threads: ThreadPoolExecutor
+) -> NDArray[np.float32]:
+    """``rows @ D.T``, and zeros up to `n_columns`."""
+    products = aligned((len(rows), n_columns), np.float32)
+
+    def multiply(start: int) -> None:
+        part = slice(start, min(start + _PART, len(D)))
+        np.matmul(rows, D[part].T, out=products[:, part])
+
+    list(threads.map(multiply, range(0, len(D), _PART)))
+    return products
 
 
 def _padded(rows: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -158,11 +175,11 @@ class _GramRows:
     Made on demand and evicted by use. Embeddings have much in common, which would make the units large.
     """
 
-    def __init__(self, D: NDArray[np.float32], *, capacity: int) -> None:
+    def __init__(self, D: NDArray[np.float32], threads: ThreadPoolExecutor, *, capacity: int) -> None:
         mean = D.mean(axis=0, dtype=np.float64)
         mean /= max(float(np.linalg.norm(mean)), 1e-30)
         n_columns = -(-len(D) // COLUMNS) * COLUMNS
-        self.D, self.capacity = D, capacity
+        self.D, self.threads, self.capacity = D, threads, capacity
         self.squares = np.einsum("ij,ij->i", D, D)
         self.common = np.zeros(n_columns, np.float32)
         self.common[: len(D)] = D @ mean.astype(np.float32)
@@ -177,8 +194,17 @@ class _GramRows:
         for start in range(0, len(atoms), _BLOCK):
             new = atoms[start : start + _BLOCK]
             slots = self._free(len(new), np.concatenate([needed, atoms[:start]]))
-            keep(self.D[new] @ self.D.T, self.common, new, slots, self.rows, self.scales)
+            self._fill(slots, new)
             self.atom_in[slots], self.slot_of[new], self.uses[slots] = new, slots, 0
+
+    def _fill(self, slots: NDArray[np.int64], atoms: NDArray[np.int64]) -> None:
+        products = _products(self.D[atoms], self.D, len(self.common), self.threads)
+
+        def keep_some(start: int) -> None:
+            some = slice(start, start + _CHUNK)
+            keep(products[some], self.common, atoms[some], slots[some], self.rows, self.scales)
+
+        list(self.threads.map(keep_some, range(0, len(atoms), _CHUNK)))
 
     def _free(self, count: int, needed: NDArray[np.int64]) -> NDArray[np.int64]:
         free = np.flatnonzero(self.atom_in < 0)[:count]
@@ -201,8 +227,7 @@ def _pursue_block(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Codes of one block; fills `chosen`, returns coefficients and relative residuals."""
     (n, k), D = chosen.shape, gram.D
-    first = aligned((n, len(gram.common)), np.float32)
-    np.matmul(X, D.T, out=first[:, : len(D)])
+    first = _products(X, D, len(gram.common), threads)
     state = State(
         first=first,
         X=X,

@@ -43,7 +43,7 @@ def free_columns(
 @leaf()
 def flagged(flags: NDArray[np.uint16], position: NDArray[np.int32], size: int, out: NDArray[np.int32]) -> int:
     """The same from the flags of a line."""
-    found = listed(flags.ctypes.data, out.ctypes.data, flags.size // 4)
+    found = listed(flags.ctypes.data, out.ctypes.data, flags.size // 32)
     n = 0
     for i in range(found):
         column = out[i]

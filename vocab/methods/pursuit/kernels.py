@@ -1,4 +1,4 @@
-"""Kernels of :mod:`vocab.methods.pursuit.coding`: one row's pursuit from atom to atom."""
+"""One row's pursuit from atom to atom: kernels of :mod:`vocab.methods.pursuit.coding`."""
 
 from __future__ import annotations
 

@@ -16,7 +16,7 @@ LOW = 254.0  # a row's second byte counts in this part of its first
 _HIGHEST = 16256  # weights are whole numbers up to it: two signed bytes, the high one times 128
 
 
-@nb.njit(cache=True, parallel=True)
+@nb.njit(cache=True, nogil=True)
 def keep(
     products: NDArray[np.float32],
     common: NDArray[np.float32],
@@ -25,11 +25,11 @@ def keep(
     rows: NDArray[np.uint8],
     scales: NDArray[np.float32],
 ) -> None:
-    """Round ``products - common[atoms] common`` to two bytes.
+    """Round ``products - common[atoms] common`` to two bytes, in place of the products.
 
     An atom's product with itself is never used, and would coarsen the rest.
     """
-    for i in nb.prange(len(atoms)):
+    for i in range(len(atoms)):
         _keep_row(products[i], common, atoms[i], rows[slots[i]], scales[slots[i] : slots[i] + 1])
 
 
@@ -54,8 +54,6 @@ def _keep_row(
         high = np.rint(ratio)
         row[0, byte_place(j)] = np.uint8(np.int32(high) + 128)
         row[1, byte_place(j)] = np.uint8(np.int32(np.rint((ratio - high) * np.float32(LOW))) + 128)
-    for j in range(line.size, row.shape[1]):
-        row[:, byte_place(j)] = 128
 
 
 @leaf()
@@ -117,6 +115,7 @@ def products_vnni(
         units.ctypes.data,
         floors.ctypes.data,
         flags.ctypes.data,
+        flags.shape[1] * 2,
     )
 
 

@@ -163,7 +163,7 @@ def buffers(n_columns: int, n_atoms: int, dim: int, k: int) -> Work:
         units=np.zeros(STEPS, np.float32),
         fine_units=np.zeros(STEPS, np.float32),
         floors=np.zeros(STEPS, np.float32),
-        flags=aligned((STEPS, n_columns // 16), np.uint16),
+        flags=aligned((STEPS, -(-n_columns // 512) * 32), np.uint16),  # whole vector registers
         slacks=np.zeros(2 * STEPS),
         position=position,
         slots=np.zeros(k, np.int64),

@@ -177,14 +177,20 @@ def reaching(typing_context: Any, line: Any, floor: Any, out: Any, n_turns: Any)
 
 @intrinsic
 def listed(typing_context: Any, flags: Any, out: Any, n_turns: Any) -> Any:
-    """Where bits are set, as int32 in order; how many, 64 bits a turn."""
+    """Where bits are set, as int32 in order; how many, 512 bits a turn, of which most have none."""
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         flags, out, n_turns = arguments
         lowest = function(builder, "llvm.cttz.i64", _ADDRESS, [_ADDRESS, ir.IntType(1)])
-        loop = Loop(builder, n_turns, [_ADDRESS(0)])
-        word = load(builder, builder.add(flags, builder.mul(loop.index, _ADDRESS(8))), _ADDRESS)
-        start = builder.mul(loop.index, _ADDRESS(64))
+        words = ir.VectorType(_ADDRESS, 8)
+        any_of = function(builder, "llvm.vector.reduce.or.v8i64", _ADDRESS, [words])
+        turns = Loop(builder, n_turns, [_ADDRESS(0)])
+        at = builder.add(flags, builder.mul(turns.index, _ADDRESS(64)))
+        bits = builder.call(any_of, [load(builder, at, words)])
+        some = builder.icmp_unsigned("!=", bits, _ADDRESS(0))
+        loop = Loop(builder, builder.select(some, _ADDRESS(8), _ADDRESS(0)), turns.values)
+        word = load(builder, builder.add(at, builder.mul(loop.index, _ADDRESS(8))), _ADDRESS)
+        start = builder.add(builder.mul(turns.index, _ADDRESS(512)), builder.mul(loop.index, _ADDRESS(64)))
         head, body, after = (builder.append_basic_block(name) for name in ("bits", "bit", "none"))
         before = builder.block
         builder.branch(head)
@@ -202,7 +208,8 @@ def listed(typing_context: Any, flags: Any, out: Any, n_turns: Any) -> Any:
         builder.branch(head)
         builder.position_at_end(after)
         loop.close([n])
-        return loop.values[0]
+        turns.close(loop.values)
+        return turns.values[0]
 
     return types.int64(*[types.int64] * 3), generate
 

@@ -85,6 +85,7 @@ def subtract_rows(
     units: Any,
     floors: Any,
     flags: Any,
+    flag_bytes: Any,
 ) -> Any:
     """``out[t] = line - shifts[t] common - units[t] (weights[t] @ rows)`` for four t; what reaches a floor.
 
@@ -96,7 +97,7 @@ def subtract_rows(
 
     def generate(context: Any, builder: Any, _signature: Any, arguments: Any) -> Any:
         packed, n_panels, panel_bytes, n_groups, weights, weight_bytes, starts = arguments[:7]
-        line, common, out, out_bytes, shifts, units, floors, flags = arguments[7:]
+        line, common, out, out_bytes, shifts, units, floors, flags, flag_bytes = arguments[7:]
         multiply_add = ir.InlineAsm(
             ir.FunctionType(_INTEGERS, [_INTEGERS] * 3), "vpdpbusd $2, $1, $0", "=v,v,v,0", side_effect=False
         )
@@ -112,7 +113,6 @@ def subtract_rows(
         )
         magnitude = function(builder, "llvm.fabs.v16f32", _FLOATS, [_FLOATS])
         least = [spread(builder, load(builder, floors, _FLOAT, 4 * t), _FLOATS) for t in range(STEPS)]
-        line_flags = builder.mul(n_panels, _ADDRESS(2 * _N_VECTORS))
         nothing = ir.Constant(_INTEGERS, [0] * _LANES)
         panels = Loop(builder, n_panels, [])
         panel = builder.add(packed, builder.mul(panels.index, panel_bytes))
@@ -145,7 +145,7 @@ def subtract_rows(
                 where = builder.add(builder.add(out, builder.mul(out_bytes, _ADDRESS(t))), offset)
                 builder.store(value, pointer(builder, where, _FLOATS, 64 * v), align=1)
                 reached = builder.fcmp_ordered(">=", builder.call(magnitude, [value]), least[t])
-                where = builder.add(flags, builder.mul(line_flags, _ADDRESS(t)))
+                where = builder.add(flags, builder.mul(flag_bytes, _ADDRESS(t)))
                 where = builder.add(where, builder.mul(panels.index, _ADDRESS(2 * _N_VECTORS)))
                 builder.store(
                     builder.bitcast(reached, _SHORT), pointer(builder, where, _SHORT, 2 * v), align=1
@@ -153,7 +153,7 @@ def subtract_rows(
         panels.close([])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 15), generate
+    return types.void(*[types.int64] * 16), generate
 
 
 # of use when code that calls these is compiled while they themselves come from numba's cache
