@@ -33,7 +33,7 @@ def compare_methods(the_screen: Callable[[int], Screen]) -> Callable[..., None]:
         methods: Annotated[
             list[str],
             typer.Option(
-                help="all, or expressions as for --method, divided by commas; repeatable.",
+                help="all, auto, or expressions as for --method, divided by commas; repeatable.",
                 show_default="all",
             ),
         ] = [],  # noqa: B006  # typer wants a list

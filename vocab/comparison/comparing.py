@@ -60,8 +60,8 @@ def compare(
     options : TransferOptions
         The setting. ``method`` and ``head_method`` are not read.
     methods : sequence of str
-        Expressions (see :mod:`vocab.methods.expression`); ``all`` stands for every method of
-        :data:`vocab.methods.METHODS` that has what it needs.
+        Expressions (see :mod:`vocab.methods.expression`); ``auto`` stands for what it would take here,
+        ``all`` for that and every method of :data:`vocab.methods.METHODS` that has what it needs.
     evaluation : Evaluation, optional
         Pairs are retrieved (2,000 at most), their target side is scored in bits per byte (30,000 bytes at
         most, an even sample); text alone is scored only. By default a tenth of the material is held out.
@@ -95,10 +95,11 @@ def compare(
         raise UsageError("nothing to compare: every row of a trimmed vocabulary is a copy")
     if not 0 <= deleted_share < 1:
         raise UsageError("the share of deleted tokens", got=deleted_share, wanted="0 <= share < 1")
-    chosen = _chosen(methods)
+    named = _named(methods)
     decisions, progress = decisions or Decisions(), progress or Progress()
-    neutral = replace(options, method="mean", head_method=None)
-    prepared = prepare(neutral, agree=agree, decisions=decisions, progress=progress)
+    options = replace(options, method="auto" if None in named else "mean", head_method=None)
+    prepared = prepare(options, agree=agree, decisions=decisions, progress=progress)
+    chosen = dict.fromkeys(prepared.method if one is None else one for one in named)
     if evaluation is None:
         materials, evaluation = hold_out(prepared.materials, seed=options.seed)
         prepared = replace(prepared, materials=materials)
@@ -153,12 +154,13 @@ def _once(warned: set[str], name: str, measure: Callable[[], MethodResult]) -> M
     return result
 
 
-def _chosen(methods: Sequence[str]) -> list[Expression]:
-    names = [name for text in methods for name in (METHODS if text.strip() == "all" else (text,))]
-    found = dict.fromkeys(parse_expression(name) for name in names)
-    if not found:
+def _named(methods: Sequence[str]) -> list[Expression | None]:
+    """The methods that are asked for; None stands for what ``auto`` takes."""
+    names = [name.strip() for name in methods]
+    names = [name for text in names for name in (("auto", *METHODS) if text == "all" else (text,))]
+    if not names:
         raise UsageError("no method to compare", wanted="all, or names such as constituents")
-    return list(found)
+    return [None if name == "auto" else parse_expression(name) for name in names]
 
 
 @dataclass(eq=False)

@@ -82,6 +82,26 @@ def test_figures_of_a_comparison(source: Path) -> None:
     assert as_json(found)["facts"]["deleted_mean_row"]["input"]["cosine"] is not None
 
 
+def test_what_auto_takes_is_compared_too(source: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from vocab.comparison import comparing
+    from vocab.methods import METHODS
+
+    some = {name: METHODS[name] for name in ("copy", "trans-tokenization")}
+    monkeypatch.setattr(comparing, "METHODS", some)
+    everything = {"trans-tokenization(smooth)", *some}
+    for methods, wanted in (
+        (("auto", "copy"), everything - {"trans-tokenization"}),
+        (("all",), everything),
+        (("all", "trans-tokenization(smooth)", "auto"), everything),
+        (("copy",), {"copy"}),
+    ):
+        found = compare(setting(source), methods=methods, deleted_share=0)
+        assert len(found.results) == len(wanted) + 1
+        assert {result.method for result in found.results} == {*wanted, SOURCE}
+        decided = {decision.what: decision.value for decision in found.decisions}
+        assert decided.get("method") == (None if methods == ("copy",) else "trans-tokenization(smooth)")
+
+
 def test_the_same_tokenizer_keeps_every_figure_of_the_source(source: Path) -> None:
     english, swahili = (side[120:] for side in pairs(150))
     found = compare(
