@@ -10,8 +10,10 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from align.errors import InputError, UsageError
+from align.threads import workers
 
 _BLOCK_ROWS = 512  # a block in float64 stays in cache
+_MANY_BLOCKS = 16  # worth threads
 
 UNIT_CENTRE_UNIT = ("unit", "centre", "unit")
 # Zhang et al. (2019), "Are girls neko or shojo? Cross-lingual alignment of non-isomorphic embeddings with
@@ -115,11 +117,20 @@ def unit(matrix: NDArray[np.floating]) -> NDArray[np.floating]:
         New array of the same dtype. Lengths are computed in float64.
     """
     out = np.empty_like(matrix)
-    for start in range(0, len(matrix), _BLOCK_ROWS):
+
+    def divide(start: int) -> None:
         block = matrix[start : start + _BLOCK_ROWS].astype(np.float64)
         lengths = np.sqrt(np.einsum("ij,ij->i", block, block))
         lengths[lengths == 0] = 1.0
         np.divide(block, lengths[:, None], out=out[start : start + _BLOCK_ROWS], casting="same_kind")
+
+    starts = range(0, len(matrix), _BLOCK_ROWS)
+    if len(starts) < _MANY_BLOCKS:
+        for start in starts:
+            divide(start)
+    else:
+        with workers() as threads:
+            list(threads.map(divide, starts))
     return out
 
 

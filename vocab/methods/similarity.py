@@ -48,7 +48,7 @@ class TokenVectors:
         numbers = np.where(usable, np.cumsum(usable) - 1, -1)
         kept = np.full(len(of), -1, np.int64)
         kept[owned] = numbers[of[owned]]
-        return cls(rows[usable], kept)
+        return cls(rows if usable.all() else rows[usable], kept)
 
     def only(self, tokens: NDArray[np.bool_]) -> TokenVectors:
         """The vectors of some tokens; the others have none."""
@@ -246,7 +246,7 @@ def nearest_mix(
 def _nearest(
     src_rows: NDArray[np.float32], tgt_rows: NDArray[np.float32], k: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    """The nearest unit source rows of each unit target row, and their cosines.
+    """The nearest unit source rows of each unit target row, and their cosines; the rows are overwritten.
 
     With the means apart, ``x.y = x.m + n.(y - m) + (x - n).(y - m)``, what is searched for is short wherever
     rows have much in common: the 8 bits of a shortlist then tell them apart. The longest go last, as a
@@ -255,10 +255,10 @@ def _nearest(
     src_mean, tgt_mean = (
         rows.mean(axis=0, dtype=np.float64).astype(np.float32) for rows in (src_rows, tgt_rows)
     )
-    src_rows = src_rows - src_mean
+    src_rows -= src_mean
     along = np.einsum("ij,j->i", tgt_rows, src_mean, dtype=np.float64)
     bias = np.einsum("ij,j->i", src_rows, tgt_mean, dtype=np.float64).astype(np.float32)
-    tgt_rows = tgt_rows - tgt_mean
+    tgt_rows -= tgt_mean
     order = np.argsort(np.einsum("ij,ij->i", tgt_rows, tgt_rows), kind="stable")
     # until torch and a device's driver are loaded, the processor has found what is found here
     small = len(tgt_rows) * src_rows.size < _LARGE
