@@ -1,4 +1,4 @@
-# `make demo` and `make test` need nothing but a Python of 3.10 to 3.12; everything goes into .venv.
+# `make demo` and `make test` need nothing but a Python of 3.11 to 3.13; everything goes into .venv.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
@@ -7,7 +7,7 @@ INSTALLED := $(VENV)/.installed
 INSTALLED_DEV := $(VENV)/.installed-dev
 SOURCES := setup.cfg pyproject.toml constraints.txt
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow test-lowest lint clean
 
 demo: $(INSTALLED)
 	$(BIN)/vocab-transfer --src demo --tgt sw --out out/demo-sw --overwrite
@@ -18,14 +18,23 @@ test: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -q -m slow
 
+# with the oldest versions that setup.cfg admits; torch stays the tested one
+test-lowest: $(BIN)/python
+	$(PYTHON) -m venv --clear $(VENV)-lowest
+	{ sed -n 's/^ *\([A-Za-z_-]*\)>=/\1==/p' setup.cfg | grep -v '^torch='; grep '^torch=' constraints.txt; } \
+	  > $(VENV)-lowest/constraints.txt
+	$(VENV)-lowest/bin/python -m pip --disable-pip-version-check install --quiet \
+	  -c $(VENV)-lowest/constraints.txt -e '.[test]'
+	$(VENV)-lowest/bin/python -m pytest -q -n 2 --dist loadfile
+
 lint: $(INSTALLED_DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
 $(BIN)/python:
-	@$(PYTHON) -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 13))' 2>/dev/null || \
-	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || true); Python 3.10, 3.11 or 3.12 is needed. Name one: make PYTHON=python3.11" >&2; exit 2; }
+	@$(PYTHON) -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null || \
+	  { echo "$(PYTHON) is $$($(PYTHON) --version 2>&1 || true); Python 3.11, 3.12 or 3.13 is needed. Name one: make PYTHON=python3.12" >&2; exit 2; }
 	$(PYTHON) -m venv $(VENV)
 
 $(INSTALLED): $(BIN)/python $(SOURCES)
@@ -37,5 +46,5 @@ $(INSTALLED_DEV): $(INSTALLED)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-lowest build dist out *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -171,6 +171,7 @@ class _Gzip(io.RawIOBase):
 class _Zstd(io.RawIOBase):
     # the package's own stream reader takes a frame that is cut off for a whole one
     def __init__(self, source: BinaryIO, path: Path) -> None:
+        self._source = source  # first of all: close() needs it even where this fails
         try:
             import zstandard
         except ImportError as error:
@@ -180,7 +181,6 @@ class _Zstd(io.RawIOBase):
                 where=path,
                 hint="run: pip install 'vocab-transfer[zstd]'",
             ) from error
-        self._source = source
         self._errors = zstandard.ZstdError
         self._new = zstandard.ZstdDecompressor().decompressobj
         self._frame = self._new()

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -39,7 +39,7 @@ def machine() -> dict[str, Any]:
         "threads": {k: os.environ.get(k, "default") for k in ("OMP_NUM_THREADS", "NUMBA_NUM_THREADS")},
         "load_average": round(os.getloadavg()[0], 2),
         "commit": commit(),
-        "utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
     }
 
 

@@ -12,7 +12,7 @@ import json
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -200,7 +200,7 @@ def add_head(
     facts: dict[str, Any] = {
         "schema": _SCHEMA,
         "tool": {"name": "vocab-transfer", "version": __version__},
-        "utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": source.resolve().name,
         "tokens": len(tokenizer),
         "rows": other.n_rows,

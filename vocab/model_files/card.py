@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from collections.abc import Sequence
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +28,7 @@ def provenance(result: TransferResult) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "tool": {"name": "vocab-transfer", "version": __version__},
-        "utc": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "utc": datetime.now(UTC).isoformat(timespec="seconds"),
         "source": {"name": prepared.source.name, "revision": prepared.source.revision},
         "languages": {"source": prepared.src_lang.code, "target": prepared.tgt_lang.code},
         "options": _options(prepared),
